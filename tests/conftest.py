@@ -1,0 +1,49 @@
+"""Ground rules of every test: a clean environment, repeatable random tests, no traffic beyond this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from support import environment
+
+# Before any fixture: a server of session scope must not see the variables either.
+environment.clean()
+
+# `ci` is repeatable: the same examples in each run, no clock. `dev` looks for new ones. `thorough` is for a long look.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("dev", deadline=None)
+settings.register_profile("thorough", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+# These run in environments of their own, beside another distribution's `mlsdk` (see tox.ini).
+collect_ignore = [] if importlib.util.find_spec("mlsdk_otel") is None else ["upstream"]
+
+
+def _refuse_foreign_hosts(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    host = address[0] if isinstance(address, tuple) else None  # a str or bytes is a Unix socket's path
+    if isinstance(host, str) and host != "localhost" and not ipaddress.ip_address(host.split("%")[0]).is_loopback:
+        raise AssertionError(f"a test connects to {host}: only this machine's loopback addresses are allowed")
+
+
+sys.addaudithook(_refuse_foreign_hosts)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Start without the variables that configure us, and leave none behind for the next test."""
+    environment.clean()
+    before = dict(os.environ)
+    yield
+    # Only what changed: pytest itself keeps PYTEST_CURRENT_TEST here.
+    for name in os.environ.keys() - before.keys():
+        if environment.is_ours(name):
+            del os.environ[name]
