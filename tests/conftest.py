@@ -29,8 +29,14 @@ def _refuse_foreign_hosts(event: str, arguments: tuple[object, ...]) -> None:
     if event != "socket.connect":
         return
     address = arguments[1]
-    host = address[0] if isinstance(address, tuple) else None  # a str or bytes is a Unix socket's path
-    if isinstance(host, str) and host != "localhost" and not ipaddress.ip_address(host.split("%")[0]).is_loopback:
+    if not isinstance(address, tuple):  # a Unix socket's path
+        return
+    host = str(address[0])
+    try:
+        is_local = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:  # a name: what it resolves to is not known here
+        is_local = host == "localhost"
+    if not is_local:
         raise AssertionError(f"a test connects to {host}: only this machine's loopback addresses are allowed")
 
 
@@ -41,9 +47,5 @@ sys.addaudithook(_refuse_foreign_hosts)
 def clean_environment() -> Iterator[None]:
     """Start without the variables that configure us, and leave none behind for the next test."""
     environment.clean()
-    before = dict(os.environ)
     yield
-    # Only what changed: pytest itself keeps PYTEST_CURRENT_TEST here.
-    for name in os.environ.keys() - before.keys():
-        if environment.is_ours(name):
-            del os.environ[name]
+    environment.clean()

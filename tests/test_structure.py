@@ -1,0 +1,200 @@
+"""The structure of the source: who imports whom, what is pure, what is public, and that each module has its tests.
+
+The rules are data here; ``support.structure`` applies them to the source text of the tree. A new module must be given its
+place in the order. The last tests ask the installed distribution.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import pytest
+from packaging.requirements import Requirement
+from support import child, structure
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+MODULES: Final = structure.read_package(ROOT / "mlsdk") | structure.read_package(ROOT / "mlsdk_otel")
+SDK: Final = {name: module for name, module in MODULES.items() if f"{name}/".startswith("mlsdk/")}
+OTEL: Final = {name: module for name, module in MODULES.items() if f"{name}/".startswith("mlsdk_otel/")}
+
+# A module imports only what stands above it. `folder/*`: any order within the folder that has no cycle.
+SDK_ORDER: Final = [
+    "mlsdk/errors",
+    "mlsdk/models",
+    "mlsdk/events",
+    "mlsdk/config",
+    "mlsdk/clock",
+    "mlsdk/callbacks",
+    "mlsdk/http",
+    "mlsdk/httpclient",
+    "mlsdk/delivery/outcome",
+    "mlsdk/delivery/retry",
+    "mlsdk/delivery/buffer",
+    "mlsdk/delivery/transport",
+    "mlsdk/delivery/spool",
+    "mlsdk/delivery/worker",
+    "mlsdk/delivery/host",
+    "mlsdk/delivery/pipeline",
+    "mlsdk/live/decoder",
+    "mlsdk/live/listener",
+    "mlsdk/session",
+    "mlsdk/client",
+    "mlsdk/sync",
+    "mlsdk/types",
+    "mlsdk/helpers/turns",
+    "mlsdk/helpers/langchain",
+    "mlsdk/helpers/langgraph",
+    "mlsdk/local/*",
+    "mlsdk/testing",
+    "mlsdk/__main__",
+]
+OTEL_ORDER: Final = [
+    "mlsdk_otel/attributes",
+    "mlsdk_otel/translation/spanview",
+    "mlsdk_otel/translation/facts",
+    "mlsdk_otel/translation/conventions/reading",
+    "mlsdk_otel/translation/conventions/*",
+    "mlsdk_otel/translation/turns",
+    "mlsdk_otel/translation/state",
+    "mlsdk_otel/translation/translator",
+    "mlsdk_otel/config",
+    "mlsdk_otel/context",
+    "mlsdk_otel/asgi",
+    "mlsdk_otel/bridge",
+    "mlsdk_otel/exporter",
+    "mlsdk_otel/processor",
+    "mlsdk_otel/instrumentation/*",
+    "mlsdk_otel/entry_points",
+    "mlsdk_otel/__main__",
+]
+# What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
+OTEL_USES: Final = {
+    "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/delivery"],
+    "mlsdk_otel/instrumentation": ["mlsdk/session"],
+}
+
+# No I/O, clock, randomness, threads, await, logging: these are tested with plain values.
+PURE: Final = [
+    "mlsdk/errors",
+    "mlsdk/events",
+    "mlsdk/delivery/outcome",
+    "mlsdk/delivery/retry",
+    "mlsdk/delivery/buffer",
+    "mlsdk/live/decoder",
+    "mlsdk/helpers/turns",
+    "mlsdk_otel/attributes",
+    "mlsdk_otel/translation",
+]
+# Not starred in the design, but nothing more than data: the pure modules may use it.
+PLAIN_DATA: Final = ["mlsdk/models"]
+
+PUBLIC: Final = {
+    "mlsdk": [
+        "APIResponse",
+        "Client",
+        "ConfigurationError",
+        "Cost",
+        "DeliveryError",
+        "HTTPClient",
+        "InvalidEventError",
+        "LiveError",
+        "MLEvent",
+        "MindlyticsError",
+        "Session",
+        "SessionClosedError",
+        "TokenBasedCost",
+        "__version__",
+    ],
+    "mlsdk.sync": ["Client", "Session"],
+}
+
+TEST_FOLDERS: Final = {"mlsdk/local": "tests/local", "mlsdk": "tests/sdk", "mlsdk_otel": "tests/otel"}
+# No test file of their own: `__main__` is run by the tests of what it starts, `types` only re-exports.
+NOT_MIRRORED: Final = {"mlsdk/types"}
+
+
+def test_modules_of_the_sdk_import_only_what_stands_above_them() -> None:
+    assert structure.direction_problems(SDK, SDK_ORDER) == []
+
+
+def test_modules_of_the_otel_road_import_only_what_stands_above_them() -> None:
+    assert structure.direction_problems(OTEL, OTEL_ORDER) == []
+
+
+@pytest.mark.parametrize("package", ["opentelemetry", "mlsdk_otel"])
+def test_the_sdk_does_not_know_opentelemetry(package: str) -> None:
+    assert structure.foreign_problems(SDK, package, {}) == []
+
+
+def test_the_otel_road_uses_only_the_agreed_part_of_the_sdk() -> None:
+    assert structure.foreign_problems(OTEL, "mlsdk", OTEL_USES) == []
+
+
+def test_starred_modules_are_pure() -> None:
+    assert structure.purity_problems(MODULES, PURE, also=PLAIN_DATA) == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_these_and_no_others(name: str) -> None:
+    assert sorted(structure.exports(MODULES[name.replace(".", "/")]) or []) == PUBLIC[name]
+
+
+def test_each_module_has_a_test_file_that_mirrors_it() -> None:
+    mirrored = {
+        name: structure.mirrored_test(name, TEST_FOLDERS)
+        for name, module in MODULES.items()
+        if not module.is_package and not name.endswith("/__main__") and name not in NOT_MIRRORED
+    }
+    assert [f"{name}: no {file}" for name, file in mirrored.items() if not (ROOT / file).is_file()] == []
+
+
+def test_ci_runs_the_command_that_the_readme_gives() -> None:
+    command = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
+    assert f"\n{command}\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{{ {command}; }}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_oldest_environment_pins_each_lower_bound() -> None:
+    """A bound that nobody runs is a guess."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    pins = dict(line.split("==") for line in tox["testenv:oldest"]["deps"].split() if "==" in line)
+    bounds = {}
+    for text in metadata.requires("mlsdk-otel") or []:
+        requirement = Requirement(text)
+        lowest = [part.version for part in requirement.specifier if part.operator == ">="]
+        if re.search(r"extra == .(demo|langchain|langgraph)", text) is None:
+            bounds[requirement.name] = lowest[0]
+    assert bounds == {name: version for name, version in pins.items() if name in bounds}
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_imports(name: str) -> None:
+    result = child.run(
+        f"""
+        import {name} as module
+        for name in {PUBLIC[name]}:
+            getattr(module, name)
+        namespace = {{}}
+        exec("from {name} import *", namespace)
+        assert set(module.__all__) <= namespace.keys()
+        """,
+        flags=["-W", "error"],
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("statement", ["import mlsdk", "from mlsdk import Client"])
+def test_importing_the_sdk_loads_nothing_heavy(statement: str) -> None:
+    result = child.run(f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))", flags=["-W", "error"])
+    assert (result.returncode, result.stderr) == (0, "")
+    loaded = {name.partition(".")[0] for name in json.loads(result.stdout)}
+    assert loaded & {"aiohttp", "pydantic", "pydantic_core", "opentelemetry", "wrapt", "mlsdk_otel"} == set()
