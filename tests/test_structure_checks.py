@@ -63,7 +63,9 @@ def test_relative_imports_climb_folders(write: Write) -> None:
 
 
 def test_a_module_without_a_place_is_named(write: Write) -> None:
-    assert structure.direction_problems(write({"stray": ""}), ORDER) == ["app/stray: not in the order; say where it stands"]
+    assert structure.direction_problems(write({"stray": ""}), ORDER) == [
+        "app/stray: not in the order; say where it stands"
+    ]
 
 
 def test_an_init_is_apart_but_gives_no_way_round_the_order(write: Write) -> None:
@@ -92,9 +94,9 @@ def test_of_the_topmost_package_only_dunder_names_may_be_taken(write: Write) -> 
 
 def test_a_free_folder_has_any_order_but_no_cycle(write: Write) -> None:
     assert structure.direction_problems(write({"free/x": "import app.free.y", "free/y": ""}), ORDER) == []
-    assert structure.direction_problems(write({"free/x": "import app.free.y", "free/y": "import app.free.x"}), ORDER) == [
-        "import cycle: app/free/x -> app/free/y -> app/free/x"
-    ]
+    assert structure.direction_problems(
+        write({"free/x": "import app.free.y", "free/y": "import app.free.x"}), ORDER
+    ) == ["import cycle: app/free/x -> app/free/y -> app/free/x"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,9 @@ def test_a_foreign_package_is_named(write: Write, statement: str) -> None:
 
 
 def test_foreign_modules_are_allowed_by_place(write: Write) -> None:
-    source = "from other import __version__, good\nfrom other.good import x\nfrom other.deep.er import x\nimport other.bad"
+    source = (
+        "from other import __version__, good\nfrom other.good import x\nfrom other.deep.er import x\nimport other.bad"
+    )
     modules = write({"low": source, "sub/a": source})
     allowed = {"app": ["other/good", "other/deep"], "app/sub": ["other/bad"]}
     assert structure.foreign_problems(modules, "other", allowed) == ["app/low:4: imports other.bad"]

@@ -113,10 +113,10 @@ def _targets(item: Import, modules: Mapping[str, Module]) -> Iterator[tuple[str,
 def direction_problems(modules: Mapping[str, Module], order: Sequence[str]) -> list[str]:
     """Check that each module imports only what stands above it in ``order``.
 
-    An entry that ends with ``/*`` is a folder within which any order will do that has no cycle. A package's ``__init__``
-    is apart: it loads its names lazily, so it may name what it likes; who imports *from* it is taken to import the last
-    module below that folder, so that no one gets round the order this way. From the topmost one only dunder names may
-    be taken (``__version__``), since whatever else it holds stands above somebody.
+    An entry that ends with ``/*`` is a folder within which any order will do that has no cycle. A package's
+    ``__init__`` is apart: it loads its names lazily, so it may name what it likes; who imports *from* it is taken to
+    import the last module below that folder, so that no one gets round the order this way. From the topmost one only
+    dunder names may be taken (``__version__``), since whatever else it holds stands above somebody.
     """
     problems = []
     edges: dict[str, set[str]] = {}
@@ -178,12 +178,14 @@ def _cycles(edges: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
 def foreign_problems(modules: Mapping[str, Module], package: str, allowed: Mapping[str, Collection[str]]) -> list[str]:
     """Check what these modules import of another package.
 
-    ``allowed`` maps a pattern of importing modules to patterns of what they may import beneath ``package``; the patterns
-    of every matching entry add up. Dunder names of the package itself are free.
+    ``allowed`` maps importing modules (a folder stands for all below it) to what they may import of ``package``; what
+    every matching entry grants adds up. With any grant the dunder names of the package itself are free.
     """
     problems = []
     for module in modules.values():
-        granted = [entry for pattern, entries in allowed.items() if _matches(module.name, [pattern]) for entry in entries]
+        granted = [
+            entry for pattern, entries in allowed.items() if _matches(module.name, [pattern]) for entry in entries
+        ]
         for item in module.imports:
             if item.module != package and not item.module.startswith(f"{package}."):
                 continue
@@ -265,7 +267,7 @@ def exports(module: Module) -> list[str] | None:
 
 
 def mirrored_test(name: str, roots: Mapping[str, str]) -> str:
-    """Return where the tests of a module belong. ``roots`` maps folders of modules to folders of tests, longest first."""
+    """Return where the tests of a module belong; ``roots`` maps module folders to test folders, longest first."""
     for root, tests in roots.items():
         if name.startswith(f"{root}/"):
             folder, _, last = name.removeprefix(f"{root}/").rpartition("/")
