@@ -67,7 +67,7 @@ def _checked_timestamp(text: str) -> str:
 
 
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
-"""A value inside attributes, properties or traits. Strict members keep ``True`` from becoming ``1``, ``1`` from ``1.0``."""
+"""A value inside attributes, properties or traits. Strict: ``True`` does not become ``1``, nor ``1`` become ``1.0``."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=100)]
 """An id: 1 to 100 characters."""

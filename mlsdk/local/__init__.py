@@ -1,6 +1,6 @@
 """The Mindlytics service on this machine: ``python -m mlsdk.local``, or `LocalMindlytics` in a test."""
 
-from mlsdk.local.faults import Fault, FaultRule, InvalidFault, parse_fault
+from mlsdk.local.faults import Fault, FaultRule, InvalidFaultError, parse_fault
 from mlsdk.local.service import LocalMindlytics
 from mlsdk.local.state import RecordedRequest, RequestInfo
 from mlsdk.local.views import ConversationView, SessionView, TurnView
@@ -9,7 +9,7 @@ __all__ = [
     "ConversationView",
     "Fault",
     "FaultRule",
-    "InvalidFault",
+    "InvalidFaultError",
     "LocalMindlytics",
     "RecordedRequest",
     "RequestInfo",

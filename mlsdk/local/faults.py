@@ -12,9 +12,9 @@ The grammar of ``--fault SPEC``::
                 | "slow" "=" SECONDS      answer properly, so much later
                 | "drip" "=" SECONDS      answer properly, one byte each so many seconds
     PROBABILITY = 0 to 1; without it every request is hit
-    OPTION      = "retry-after=" SECONDS  header of a STATUS answer
+    OPTION      = "retry-after=" TEXT     header of a STATUS answer
                 | "body=" TEXT            text of a STATUS answer
-                | "path=" PREFIX          only requests whose path begins so
+                | "path=" PREFIX          only requests whose path begins so; default /bc/, the service's own
                 | "skip=" COUNT           let so many requests pass first
                 | "times=" COUNT          hit so often at most
 
@@ -34,7 +34,10 @@ from typing import Any, Final
 ACTION_ANSWER: Final = "answer"
 ACTION_HANG: Final = "hang"
 ACTION_RESET: Final = "reset"
-ACTION_PASS: Final = "pass"
+ACTION_GO_ON: Final = "go on"
+
+API: Final = "/bc/"
+"""Where the paths of the service's own endpoints begin."""
 
 _TEXTS: Final = {
     400: "Bad Request",
@@ -51,7 +54,7 @@ _TEXTS: Final = {
 }
 
 
-class InvalidFault(ValueError):
+class InvalidFaultError(ValueError):
     """The text is not a fault; the message says which part and what would do."""
 
 
@@ -63,7 +66,7 @@ class Fault:
     ``drip``: seconds between two bytes of the answer. ``seconds``: how long a hang lasts; None: until released.
     """
 
-    action: str = ACTION_PASS
+    action: str = ACTION_GO_ON
     status: int = 200
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +112,7 @@ class FaultRule:
 
     fault: Fault
     probability: float = 1.0
-    path: str = "/"
+    path: str = API
     skip: int = 0
     times: int | None = None
 
@@ -141,14 +144,14 @@ class Faults:
                 continue
             if rule.times is not None and self._hits[number] >= rule.times:
                 continue
-            if rule.fault.action != ACTION_PASS and chosen.action != ACTION_PASS:
+            if ACTION_GO_ON not in (rule.fault.action, chosen.action):
                 continue
             self._hits[number] += 1
             delay += rule.fault.delay
             drip += rule.fault.drip
-            if rule.fault.action != ACTION_PASS:
+            if rule.fault.action != ACTION_GO_ON:
                 chosen = rule.fault
-        if chosen.action == ACTION_PASS and not delay and not drip:
+        if chosen.action == ACTION_GO_ON and not delay and not drip:
             return None
         return Fault(
             chosen.action, chosen.status, chosen.body, chosen.headers, chosen.process, chosen.seconds, delay, drip
@@ -159,7 +162,7 @@ def parse_fault(spec: str) -> FaultRule:
     """Read one SPEC of the grammar above.
 
     Raises:
-        InvalidFault: it is not one.
+        InvalidFaultError: it is not one.
     """
     action, *rest = spec.split(":")
     probability = 1.0
@@ -170,12 +173,12 @@ def parse_fault(spec: str) -> FaultRule:
     rule = FaultRule(
         fault=fault,
         probability=probability,
-        path=options.pop("path", "/"),
+        path=options.pop("path", API),
         skip=int(_number(options.pop("skip", "0"), "skip", whole=True)),
         times=int(_number(options.pop("times"), "times", whole=True)) if "times" in options else None,
     )
     if options:
-        raise InvalidFault(f"{', '.join(sorted(options))}: not an option of {action!r}")
+        raise InvalidFaultError(f"{', '.join(sorted(options))}: not an option of {action!r}")
     return rule
 
 
@@ -194,7 +197,7 @@ def _fault(action: str, options: dict[str, str]) -> Fault:
     if name in ("slow", "drip") and has_value:
         seconds = _number(value, "seconds")
         return Fault.slow(delay=seconds) if name == "slow" else Fault.slow(drip=seconds)
-    raise InvalidFault(
+    raise InvalidFaultError(
         f"{action!r} is not a fault: use a status from 400 to 599, hang, hang=SECONDS, reset, lost, "
         "slow=SECONDS or drip=SECONDS"
     )
@@ -205,7 +208,7 @@ def _options(parts: list[str]) -> dict[str, str]:
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals or not value or name in options:
-            raise InvalidFault(f"{part!r}: write an option once, as name=value")
+            raise InvalidFaultError(f"{part!r}: write an option once, as name=value")
         options[name] = value
     return options
 
@@ -214,7 +217,7 @@ def _number(text: str, name: str, *, low: float = 0, high: float = math.inf, who
     try:
         number = float(int(text) if whole else text)
     except ValueError:
-        raise InvalidFault(f"{name} is {text!r}: use a number") from None
+        raise InvalidFaultError(f"{name} is {text!r}: use a number") from None
     if not low <= number <= high or math.isinf(number):
-        raise InvalidFault(f"{name} is {text!r}: use a number from {low:g} to {high:g}")
+        raise InvalidFaultError(f"{name} is {text!r}: use a number from {low:g} to {high:g}")
     return number

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import orjson
 from aiohttp import web
 
+from mlsdk.local.database import Database
 from mlsdk.local.faults import Fault, FaultRule, Faults, parse_fault
 from mlsdk.local.live import READER_QUEUE, Hub
 from mlsdk.local.records import Received, Values
@@ -58,7 +59,7 @@ class LocalMindlytics:
         now: the clock, ISO 8601 UTC.
 
     Raises:
-        InvalidFault: a fault spec is not one.
+        InvalidFaultError: a fault spec is not one.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class LocalMindlytics:
         self._db = db
         self._state = State(
             store=Store(instance=secrets.token_hex(4)),
-            script=Script(Faults(rules, random=random.Random(seed).random)),
+            script=Script(Faults(rules, random=random.Random(seed).random)),  # noqa: S311 - dice, no secret
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -108,7 +109,10 @@ class LocalMindlytics:
 
         Raises:
             OSError: a port is taken.
+        DatabaseError: the file of ``db`` cannot be used.
         """
+        if self._db is not None:
+            self._restore(self._db)
         started: list[BaseException | None] = []
         ready = threading.Event()
 
@@ -122,6 +126,7 @@ class LocalMindlytics:
         ready.wait()
         if started and started[0] is not None:
             self._thread.join()
+            self._close_journal()
             raise started[0]
 
     def stop(self) -> None:
@@ -131,6 +136,33 @@ class LocalMindlytics:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
         self._thread = self._loop = None
+        self._close_journal()
+
+    def _restore(self, path: str | Path) -> None:
+        """Go through the file's input again: what was known then is known now."""
+        database = Database(path, instance=self._state.store.instance)
+        store = Store(instance=database.instance)
+        for row in database.rows():
+            if row.kind == "event":
+                store.receive(
+                    row.body,
+                    app_id=row.app_id,
+                    at=row.at,
+                    request=row.request,
+                    idempotency_key=row.idempotency_key,
+                )
+            elif row.kind == "identify":
+                store.identify(row.body, app_id=row.app_id, at=row.at)
+            else:
+                store.alias(row.body, app_id=row.app_id)
+            self._state.request_count = row.request
+        self._state.store = store
+        self._state.journal = database
+
+    def _close_journal(self) -> None:
+        if self._state.journal is not None:
+            self._state.journal.close()
+            self._state.journal = None
 
     def __enter__(self) -> "LocalMindlytics":
         self.start()
@@ -228,8 +260,7 @@ class LocalMindlytics:
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        handler = self._runner.server
-        assert handler is not None
+        handler = self._handler()
         first = _bound_socket(self.host, self.port)
         self.port = first.getsockname()[1]
         self._servers.append(await loop.create_server(handler, sock=first))
@@ -243,16 +274,21 @@ class LocalMindlytics:
         self._servers.clear()
 
     def _cut_connections(self) -> None:
-        assert self._runner.server is not None
-        for connection in self._runner.server.connections:
+        for connection in self._handler().connections:
             if connection.transport is not None:
                 connection.transport.abort()
 
+    def _handler(self) -> web.Server:
+        handler = self._runner.server
+        if handler is None:
+            raise RuntimeError("the local Mindlytics is not running")
+        return handler
+
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the server's loop and wait for it."""
-        if self._loop is None:
+        if self._loop is None or threading.current_thread() is self._thread:
             work.close()
-            raise RuntimeError("the local Mindlytics is not running")
+            raise RuntimeError("not running, or called from a hook: the server's own thread cannot wait for itself")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     # --- questions ----------------------------------------------------------------------------------------------
@@ -321,6 +357,9 @@ class LocalMindlytics:
         """Forget events, users, requests, planned faults and the hook. Connections stay."""
         with self._state.changed:
             self._state.store = Store(instance=secrets.token_hex(4))
+            self._state.unknown_fields.clear()
+            if self._state.journal is not None:
+                self._state.journal.clear(instance=self._state.store.instance)
             self._state.requests.clear()
             self._state.script.clear()
             self._state.changed.notify_all()
@@ -433,8 +472,8 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 
 def _in_url(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
-        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    """How a client on this machine reaches the address; the unspecified ones mean all of its addresses."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host
 
 

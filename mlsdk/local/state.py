@@ -15,6 +15,7 @@ import orjson
 from mlsdk.local.faults import Fault, Faults
 from mlsdk.local.records import Generated, Values
 from mlsdk.local.store import Store
+from mlsdk.local.validation import unknown_fields
 
 REQUESTS_KEPT: Final = 100_000
 
@@ -83,6 +84,12 @@ class Journal(Protocol):
     ) -> None:
         """Write the bodies, all or none; ``kind`` is event, identify or alias."""
 
+    def clear(self, *, instance: str) -> None:
+        """Forget everything written, and begin anew as another instance."""
+
+    def close(self) -> None:
+        """Write no more."""
+
 
 @dataclass(slots=True)
 class _Planned:
@@ -149,7 +156,11 @@ class State:
                 len(info.body),
             )
             self.requests.append(record)
-            record.fault = self.script.choose(info)
+            try:
+                record.fault = self.script.choose(info)
+            except Exception as error:  # a test's own hook: the test has to hear of it, not only the client
+                self.failures.append(error)
+                record.fault = Fault.answer(500, body=f"on_request raised {error!r}")
             self.changed.notify_all()
             return record
 
@@ -179,6 +190,8 @@ class State:
                 self.journal.append("event", events, app_id=app_id, at=at, request=record.number, idempotency_key=key)
             made: list[Generated] = []
             for event in events:
+                for name in unknown_fields(event):
+                    self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
                 made += self.store.receive(event, app_id=app_id, at=at, request=record.number, idempotency_key=key)
             record.processed = True
             self.changed.notify_all()
@@ -188,7 +201,7 @@ class State:
         """Identify or alias a user outside of any session; ``kind`` is the word.
 
         Raises:
-            UnknownUser: the one to be aliased.
+            UnknownUserError: the one to be aliased.
         """
         with self.changed:
             if kind == "identify":

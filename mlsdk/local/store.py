@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from mlsdk.local.records import Conversation, Generated, Received, Session, User, Values
-from mlsdk.local.users import UnknownUser, Users, known_as, user_record
+from mlsdk.local.users import UnknownUserError, Users, known_as, user_record
 from mlsdk.models import parse_timestamp
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -110,7 +110,7 @@ class Store:
         """Do what ``POST /bc/v1/user/alias`` does and return the user record.
 
         Raises:
-            UnknownUser: nobody is known as ``previous_id``.
+            UnknownUserError: nobody is known as ``previous_id``.
         """
         user = self.users.alias(app_id, id=body["id"], previous_id=body["previous_id"])
         return user_record(user, organization_id=self.organization_id)
@@ -240,7 +240,7 @@ class _Change:
             self.session.user = self.store.users.alias(
                 self.received.app_id, id=event["id"], previous_id=event["previous_id"]
             )
-        except UnknownUser as error:
+        except UnknownUserError as error:
             self.make("MLError", properties={"error_message": str(error)})
 
     def track(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mlsdk.local.records import User, Values
 
 
-class UnknownUser(LookupError):
+class UnknownUserError(LookupError):
     """The id to be aliased belongs to nobody; the text says so."""
 
 
@@ -60,11 +60,11 @@ class Users:
         If ``id`` is somebody already, the two become one: the traits of ``id`` win.
 
         Raises:
-            UnknownUser: nobody is known as ``previous_id``.
+            UnknownUserError: nobody is known as ``previous_id``.
         """
         user = self.find(app_id, id=previous_id, device_id=previous_id)
         if user is None:
-            raise UnknownUser(f"No user found for previous_id: {previous_id}")
+            raise UnknownUserError(f"No user found for previous_id: {previous_id}")
         other = self._by_id.get((app_id, id))
         if other is not None and other is not user:
             self._merge(user, other)

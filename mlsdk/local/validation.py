@@ -25,7 +25,7 @@ KINDS: Final[dict[str, tuple[str, str | None]]] = {
 """The endpoints that take one event of one kind: last part of the path -> ``type`` and, where fixed, ``event``."""
 
 
-class InvalidBody(ValueError):
+class InvalidBodyError(ValueError):
     """The body is refused; the text is the service's answer, its status 400."""
 
 
@@ -33,30 +33,36 @@ def check_event(event: object) -> dict[str, Any]:
     """Judge one wire event by the model of its type.
 
     Raises:
-        InvalidBody: unknown type, a missing or wrong field, a null, or a nested value.
+        InvalidBodyError: unknown type, a missing or wrong field, a null, or a nested value.
     """
     if not isinstance(event, dict):
-        raise InvalidBody("Invalid wire type: undefined")
+        raise InvalidBodyError("Invalid wire type: undefined")
     model = wire_model(event)
     if model is None:
         wire_type = event.get("type", "undefined")
-        raise InvalidBody(f"Invalid wire type: {'null' if wire_type is None else str(wire_type)[:100]}")
+        raise InvalidBodyError(f"Invalid wire type: {'null' if wire_type is None else str(wire_type)[:100]}")
     _check(model, event, "event")
     return event
+
+
+def unknown_fields(event: dict[str, Any]) -> set[str]:
+    """The fields of a valid event that no description of the service names: kept, but likely a mistake."""
+    model = wire_model(event)
+    return event.keys() - model.model_fields.keys() if model is not None else set()
 
 
 def check_kind(event: object, kind: str) -> dict[str, Any]:
     """Judge the one event of ``/bc/v1/events/event/<kind>``, which must be of that kind.
 
     Raises:
-        InvalidBody: as `check_event`, or an event of another kind.
+        InvalidBodyError: as `check_event`, or an event of another kind.
     """
     checked = check_event(event)
     wire_type, name = KINDS[kind]
     if checked["type"] != wire_type:
-        raise InvalidBody(f"Invalid wire type: {checked['type']}")
+        raise InvalidBodyError(f"Invalid wire type: {checked['type']}")
     if name is not None and checked["event"] != name:
-        raise InvalidBody(f"Invalid event: {checked['event'][:100]}")
+        raise InvalidBodyError(f"Invalid event: {checked['event'][:100]}")
     return checked
 
 
@@ -64,7 +70,7 @@ def check_batch(body: object) -> list[dict[str, Any]]:
     """Judge the body of the queue endpoint: an array of events, or one bare event.
 
     Raises:
-        InvalidBody: one of the events is wrong. The service says which rule, not which event.
+        InvalidBodyError: one of the events is wrong. The service says which rule, not which event.
     """
     if not isinstance(body, list):
         return [check_event(body)]
@@ -75,7 +81,7 @@ def check_identify(body: object) -> dict[str, Any]:
     """Judge the body of ``POST /bc/v1/user/identify``.
 
     Raises:
-        InvalidBody: neither id nor device_id, or a wrong value.
+        InvalidBodyError: neither id nor device_id, or a wrong value.
     """
     return _check_request(IdentifyRequest, body)
 
@@ -84,14 +90,14 @@ def check_alias(body: object) -> dict[str, Any]:
     """Judge the body of ``POST /bc/v1/user/alias``.
 
     Raises:
-        InvalidBody: id or previous_id is missing or wrong.
+        InvalidBodyError: id or previous_id is missing or wrong.
     """
     return _check_request(AliasRequest, body)
 
 
 def _check_request(model: type[BaseModel], body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise InvalidBody("Invalid request: must be an object")
+        raise InvalidBodyError("Invalid request: must be an object")
     _check(model, body, "request")
     return body
 
@@ -102,13 +108,13 @@ def _check(model: type[BaseModel], body: dict[str, Any], what: str) -> None:
     try:
         model.model_validate(body, strict=True)
     except ValidationError as error:
-        raise InvalidBody(f"Invalid {what}: {_first_line(error)}") from None
+        raise InvalidBodyError(f"Invalid {what}: {_first_line(error)}") from None
 
 
 def _refuse_nulls(fields: dict[str, Any], what: str, prefix: str) -> None:
     for name, value in fields.items():
         if value is None:
-            raise InvalidBody(f"Invalid {what}: {prefix}{name}: null is not allowed, leave the field out")
+            raise InvalidBodyError(f"Invalid {what}: {prefix}{name}: null is not allowed, leave the field out")
         if type(value) is dict and not prefix:
             _refuse_nulls(value, what, f"{name}.")
 
