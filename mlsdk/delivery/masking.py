@@ -1,0 +1,49 @@
+"""The user's `before_send` hook: what it may do to an event, and what becomes of one that it spoils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from mlsdk.errors import InvalidEventError
+from mlsdk.events import Event, check_values
+
+BeforeSend: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | None]
+"""Takes a copy of a wire event, which it may change; returns what to send, or None to send nothing."""
+
+_FIXED: Final = ("type", "session_id", "conversation_id", "timestamp")
+_VALUES: Final = ("properties", "attributes", "traits")
+
+
+def mask(event: Event, before_send: BeforeSend) -> Event | None:
+    """The event as the hook wants it sent.
+
+    Args:
+        event: The event; it is not changed.
+        before_send: May change anything but type, session_id, conversation_id and timestamp.
+
+    Returns:
+        The event to send, or None when the hook drops it.
+
+    Raises:
+        InvalidEventError: The hook returned something that is no such event.
+        Exception: Whatever the hook raises.
+    """
+    copy = {name: dict(field) if isinstance(field, Mapping) else field for name, field in event.items()}
+    masked = before_send(copy)
+    if masked is None:
+        return None
+    if not isinstance(masked, Mapping):
+        raise InvalidEventError("before_send", f"must return an event or None, not {type(masked).__name__}")
+    for name in _FIXED:
+        if masked.get(name) != event.get(name):
+            raise InvalidEventError("before_send", f"must not change {name}")
+    checked: MutableMapping[str, Any] = {}
+    for name, field in masked.items():
+        if name in _VALUES:
+            checked[name] = check_values(name, field)
+        elif isinstance(name, str) and isinstance(field, str):
+            checked[name] = field
+        else:
+            raise InvalidEventError("before_send", f"must leave {name!r} as text")
+    return checked

@@ -1,0 +1,415 @@
+"""Delivery, the door to the background sender: offer an event, wait until events are settled, read the ledger.
+
+Callers never wait, not even for a lock: what they want goes into an inbox (appending to a deque is atomic), and whoever
+gets the lock works it off; who does not get it leaves that to the one who has it, who looks again after giving it back.
+So a call from a signal handler or a finalizer, in the very thread that holds the lock, is safe too. Whatever calls
+back into other code (observers, futures) is done after the lock was given back.
+
+One Delivery exists for each connection (address, project, key) in a process; clients and exporters share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, Protocol
+from weakref import WeakSet
+
+from mlsdk.config import Config, Connection
+from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
+from mlsdk.delivery.host import host
+from mlsdk.delivery.masking import BeforeSend, mask
+from mlsdk.delivery.outcome import Outcome
+from mlsdk.delivery.transport import HTTPTransport
+from mlsdk.delivery.worker import MAX_SENDING, Worker
+from mlsdk.errors import DeliveryError
+from mlsdk.events import Event, encode, is_essential
+
+logger = logging.getLogger(__name__)
+
+MASKED: Final = "before_send"
+"""Dropped because `before_send` returned None."""
+MASKING_FAILED: Final = "before_send_failed"
+REFUSED: Final = "refused"
+"""Dropped because the service does not want it."""
+
+
+class Endable(Protocol):
+    """A session that is open and has to be ended before the process ends."""
+
+    def abandon(self) -> None:
+        """Offers the ends that are due."""
+
+
+class _Waiter:
+    """Somebody who waits until some sessions have settled what they had when the wait began."""
+
+    __slots__ = ("future", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        # True: settled. False: it makes no sense to wait, since the key is refused.
+        self.future: Future[bool] = Future()
+        self.future.set_running_or_notify_cancel()  # so that one who gives up waiting cannot cancel it
+
+
+class Delivery:
+    """See the module."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._reset()
+        host.add(self)
+
+    def _reset(self) -> None:
+        limits = self._config.limits
+        self._lock = threading.Lock()
+        # Events, and what else is to be done under the lock, in the order of the calls.
+        self._inbox: deque[Entry | Callable[[], None]] = deque()
+        # What is to be done once the lock is given back.
+        self._after: deque[Callable[[], object]] = deque()
+        self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
+        self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
+        self._open: WeakSet[Endable] = WeakSet()
+        self._worker: Worker | None = None
+        self._sleeps = False
+        self._sleeps_until_full = False
+        self._is_hurried = False
+        self._trouble: DeliveryError | None = None
+        self._told: WeakSet[Observer] = WeakSet()
+        self._is_allowed = True
+        self._outage_began = 0.0
+
+    # -- for sessions and exporters -----------------------------------------------------------------------------------
+
+    def offer(
+        self,
+        event: Event,
+        *,
+        observer: Observer | None = None,
+        before_send: BeforeSend | None = None,
+        on_settled: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Takes an event for delivery. Neither waits nor raises.
+
+        Args:
+            event: A finished event.
+            observer: Whom to tell when it is refused or dropped, and of an outage that it sees.
+            before_send: The user's hook, run here and now.
+            on_settled: Called once: True when it is delivered, False when it is gone. Must neither wait nor raise.
+        """
+        if before_send is not None:
+            try:
+                masked = mask(event, before_send)
+            except Exception as problem:
+                # What the hook should have taken out may still be in there: fail closed.
+                error = DeliveryError(f"an event was dropped: before_send failed with {type(problem).__name__}")
+                self._drop(MASKING_FAILED, error, observer, on_settled)
+                return
+            if masked is None:
+                self._drop(MASKED, None, observer, on_settled)
+                return
+            event = masked
+        entry = Entry(
+            encode(event),
+            event["session_id"],  # type: ignore[arg-type]  # text in every event
+            is_essential=is_essential(event),
+            observer=observer,
+            on_settled=on_settled,
+        )
+        self._inbox.append(entry)
+        self._pump()
+        if not host.is_running:  # a forked child: the thread stayed with the parent
+            host.start()
+
+    def settled(self, session_ids: Iterable[str] | None = None) -> Future[bool]:
+        """A future for what was offered so far: True when all of it is delivered, refused or dropped.
+
+        It is False at once while the key is refused: then nobody can say when. It may be set on the sender's thread.
+
+        Args:
+            session_ids: The sessions meant; None means all.
+        """
+        waiter = _Waiter()
+        self._inbox.append(partial(self._add_waiter, waiter, session_ids))
+        self._pump()
+        return waiter.future
+
+    def hold(self, session_id: str) -> None:
+        """Keeps a session's events in the queue until `let_go`."""
+        self._inbox.append(lambda: self._buffer.hold(session_id))
+        self._pump()
+
+    def let_go(self, session_id: str) -> None:
+        """Ends a `hold`."""
+        self._inbox.append(lambda: self._buffer.let_go(session_id))
+        self._pump()
+
+    def opened(self, session: Endable) -> None:
+        """A session has to be ended before the process ends."""
+        self._open.add(session)
+
+    def closed(self, session: Endable) -> None:
+        """It has been ended."""
+        self._open.discard(session)
+
+    def stats(self) -> Stats:
+        """The ledger of this process."""
+        answer: Future[Stats] = Future()
+        self._inbox.append(lambda: answer.set_result(self._buffer.stats()))
+        self._pump()
+        try:
+            return answer.result(timeout=1)
+        except FutureTimeoutError:
+            # Called from a signal handler that interrupted this thread with the lock in its hand.
+            return self._buffer.stats()
+
+    def _drop(
+        self,
+        reason: str,
+        error: DeliveryError | None,
+        observer: Observer | None,
+        on_settled: Callable[[bool], None] | None,
+    ) -> None:
+        self._inbox.append(lambda: self._buffer.refuse(reason))
+        if observer is not None and error is not None:
+            self._after.append(partial(observer.report, error))
+        if on_settled is not None:
+            self._after.append(partial(on_settled, False))
+        self._pump()
+
+    # -- the inbox ----------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Works off the inbox, unless somebody has the lock, who then does."""
+        while self._inbox and self._lock.acquire(blocking=False):
+            try:
+                self._work_off()
+            finally:
+                self._lock.release()
+        while self._after:
+            try:
+                action = self._after.popleft()
+            except IndexError:  # another thread was faster
+                break
+            action()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Buffer]:
+        """The buffer, for the sender's thread, which may wait for the lock."""
+        with self._lock:
+            self._work_off()
+            yield self._buffer
+        self._pump()
+
+    def _work_off(self) -> None:
+        """Under the lock."""
+        while self._inbox:
+            item = self._inbox.popleft()
+            if not isinstance(item, Entry):
+                item()
+                continue
+            for gone in self._buffer.offer(item):
+                self._note_gone(gone, DeliveryError("an event was dropped: the queue is full"))
+                self._check_waiters(gone.session_id)
+            if self._trouble is not None:
+                self._tell_trouble(item)
+        if self._sleeps and self._buffer.has_ready and (not self._sleeps_until_full or self._buffer.has_full_batch):
+            self._wake()
+
+    def _wake(self) -> None:
+        self._sleeps = False
+        if self._worker is not None:
+            self._after.append(partial(host.call_soon, self._worker.wake))
+
+    def _note_gone(self, entry: Entry, error: DeliveryError) -> None:
+        if entry.observer is not None:
+            self._after.append(partial(entry.observer.report, error))
+        if entry.on_settled is not None:
+            self._after.append(partial(entry.on_settled, False))
+
+    # -- waiters ------------------------------------------------------------------------------------------------------
+
+    def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
+        if self._is_allowed:
+            wanted = self._buffer.unsettled_sessions() if session_ids is None else session_ids
+            for session_id in wanted:
+                if self._buffer.oldest(session_id) is not None:
+                    waiter.sessions += 1
+                    self._waiters.setdefault(session_id, []).append((self._buffer.newest, waiter))
+        if waiter.sessions == 0:
+            self._after.append(partial(waiter.future.set_result, self._is_allowed))
+        else:
+            self._is_hurried = True
+            self._wake()
+
+    def _check_waiters(self, session_id: str) -> None:
+        waiters = self._waiters.get(session_id)
+        if not waiters:
+            return
+        oldest = self._buffer.oldest(session_id)
+        still = [(newest, waiter) for newest, waiter in waiters if oldest is not None and oldest <= newest]
+        for newest, waiter in waiters:
+            if oldest is None or oldest > newest:
+                waiter.sessions -= 1
+                if waiter.sessions == 0:
+                    self._after.append(partial(waiter.future.set_result, True))
+        if still:
+            self._waiters[session_id] = still
+        else:
+            del self._waiters[session_id]
+
+    def _dismiss_waiters(self) -> None:
+        waiters = {waiter for waiting in self._waiters.values() for _, waiter in waiting}
+        self._waiters.clear()
+        for waiter in waiters:
+            self._after.append(partial(waiter.future.set_result, False))
+
+    # -- for the worker (its Door) ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The worker of this process."""
+        transport = HTTPTransport(self._config.connection, connections=MAX_SENDING)
+        self._worker = Worker(self, transport, jitter=random.random, new_key=lambda: uuid.uuid4().hex)
+        await self._worker.run()
+
+    def cut(self, *, is_idle: bool) -> list[Entry]:
+        """The next batch, or nothing yet."""
+        with self._exclusive() as buffer:
+            if not buffer.has_ready:
+                self._is_hurried = False
+                return []
+            if is_idle or self._is_hurried or buffer.has_full_batch:
+                return buffer.cut()
+            return []
+
+    def sleep(self, *, is_idle: bool) -> None:
+        """Has the worker woken: for any event if it is idle, else for a full batch."""
+        with self._exclusive():
+            self._sleeps = True
+            self._sleeps_until_full = not is_idle
+            # An event that came since the last cut is found by _pump, at the end of _exclusive, or was found before.
+            self._work_off()
+
+    def settle(self, entries: Sequence[Entry], refusal: Outcome | None = None) -> None:
+        """Events of a batch were delivered, or refused for good."""
+        with self._exclusive() as buffer:
+            buffer.settle(entries, reason=None if refusal is None else REFUSED)
+            for entry in entries:
+                if refusal is not None:
+                    self._note_gone(entry, DeliveryError(refusal.message, status=refusal.status))
+                elif entry.on_settled is not None:
+                    self._after.append(partial(entry.on_settled, True))
+            for session_id in {entry.session_id for entry in entries}:
+                self._check_waiters(session_id)
+
+    def release(self, batch: Iterable[Entry]) -> None:
+        """All of a batch is settled."""
+        with self._exclusive() as buffer:
+            buffer.release({entry.session_id: None for entry in batch})
+
+    def learn_too_large(self, size: int) -> None:
+        """A body of so many bytes is too large for the service."""
+        with self._exclusive() as buffer:
+            buffer.learn_too_large(size)
+
+    def reachable_changed(self, outcome: Outcome, *, is_reachable: bool) -> None:
+        """Says once that an outage began, or that it ended."""
+        with self._exclusive() as buffer:
+            queued = buffer.queued
+            if is_reachable:
+                self._trouble = None
+            else:
+                self._outage_began = time.monotonic()
+                self._begin_trouble(outcome, buffer)
+        where = self._config.connection.server_endpoint
+        if is_reachable:
+            seconds = time.monotonic() - self._outage_began
+            logger.warning("%s is reached again after %.0f s; %d events are on their way", where, seconds, queued)
+        else:
+            why = "no answer" if outcome.status < 0 else f"HTTP status {outcome.status}"
+            logger.warning("%s cannot be reached (%s); %d events wait and are tried again", where, why, queued)
+
+    def allowed_changed(self, outcome: Outcome, *, is_allowed: bool) -> None:
+        """Says once that the service refuses everything, or that it no longer does."""
+        with self._exclusive() as buffer:
+            self._is_allowed = is_allowed
+            if is_allowed:
+                self._trouble = None
+            else:
+                self._begin_trouble(outcome, buffer)
+                self._dismiss_waiters()
+        if is_allowed:
+            logger.warning("the service accepts the key again")
+        else:
+            what = "the key or project" if outcome.status in (401, 403) else "the address"
+            logger.error("the service refuses %s (HTTP status %d); events wait until it does not", what, outcome.status)
+
+    def _begin_trouble(self, outcome: Outcome, buffer: Buffer) -> None:
+        self._trouble = DeliveryError(outcome.message, status=outcome.status, retryable=True)
+        self._told = WeakSet()
+        for entry in buffer.entries():
+            self._tell_trouble(entry)
+
+    def _tell_trouble(self, entry: Entry) -> None:
+        observer, trouble = entry.observer, self._trouble
+        if observer is not None and trouble is not None and observer not in self._told:
+            self._told.add(observer)
+            self._after.append(partial(observer.report, trouble))
+
+    # -- for the host (a Drainable) -----------------------------------------------------------------------------------
+
+    @property
+    def exit_timeout(self) -> float:
+        """Seconds that the process may take at its end."""
+        return self._config.limits.exit_timeout
+
+    def finish(self) -> None:
+        """Ends the sessions that are open, and hurries from now on."""
+        for session in list(self._open):
+            session.abandon()
+        self.settled()
+        if self._worker is not None:
+            host.call_soon(self._worker.hurry)
+
+    def is_drained(self) -> bool:
+        """Whether nothing is left, or the key is refused."""
+        self._pump()
+        return self.left_over() == 0 or not self._is_allowed
+
+    def last_answer(self) -> float:
+        """When the service last answered, or asked to be left alone until."""
+        return 0.0 if self._worker is None else self._worker.last_answer()
+
+    def left_over(self) -> int:
+        """Events that would be lost now."""
+        return self._buffer.queued + sum(isinstance(item, Entry) for item in list(self._inbox))
+
+    def after_fork_in_child(self) -> None:
+        """Starts anew and empty; the parent keeps what was queued, and the worker with its connections."""
+        _inherited.append((self._worker, self._buffer, self._lock))
+        self._reset()
+
+
+_inherited: list[object] = []
+"""Of the parent process: neither to be used nor closed nor collected here."""
+_deliveries: dict[Connection, Delivery] = {}
+_registry_lock = threading.Lock()
+
+
+def delivery_for(config: Config) -> Delivery:
+    """The one delivery of this process for a connection; the first to ask sets its limits."""
+    with _registry_lock:
+        delivery = _deliveries.get(config.connection)
+        if delivery is None:
+            delivery = _deliveries[config.connection] = Delivery(config)
+        return delivery

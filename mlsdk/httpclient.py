@@ -1,0 +1,157 @@
+"""Raw requests to the service's endpoints, for what the SDK has no method for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from mlsdk import config
+from mlsdk.config import Connection
+from mlsdk.delivery.outcome import Outcome, Verdict, of_answer
+from mlsdk.delivery.retry import wait_seconds
+from mlsdk.delivery.transport import CONNECT_TIMEOUT, failure
+from mlsdk.errors import InvalidEventError
+from mlsdk.http import open_session, proxy_for
+
+ANSWER_WITHIN: Final = 10.0
+"""Seconds after which a request has an answer, be it that there is none."""
+_MAX_BODY: Final = 16 * 1024 * 1024
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class HTTPClient:
+    """Sends single requests with the credentials of a project; transient failures are tried again for 10 seconds."""
+
+    def __init__(
+        self,
+        *,
+        server_endpoint: str | None = None,
+        api_key: str | None = None,
+        project_id: str | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Resolves the settings as `Client` does.
+
+        Raises:
+            ConfigurationError: The key or the project is missing, or the address cannot be used.
+        """
+        self._config = config.resolve(
+            server_endpoint=server_endpoint, api_key=api_key, project_id=project_id, debug=debug
+        )
+        if debug:
+            config.log_to_stderr()
+
+    async def send_request(
+        self, *, url: str, method: str = "POST", data: Mapping[str, Any] | list[Any] | None = None
+    ) -> dict[str, Any]:
+        """Sends one request and returns what came of it.
+
+        Args:
+            url: The path, such as `/bc/v1/events/queue`.
+            method: GET (then `data` is the query), POST, PUT, PATCH or DELETE.
+            data: The body, sent as JSON.
+
+        Returns:
+            Always `errored`, `status` (the HTTP status, -1 without an answer) and `message`; on success also the fields
+            of the answer's body, or the body under `data` when it is no object.
+
+        Raises:
+            InvalidEventError: `method` or `url` cannot be used, or `data` is not JSON.
+        """
+        return await ask(self._config.connection, url=url, method=method, data=data)
+
+
+async def ask(connection: Connection, *, url: str, method: str, data: object) -> dict[str, Any]:
+    """One request as `HTTPClient.send_request` has it, on the running loop."""
+    verb = method.upper() if isinstance(method, str) else ""
+    if verb not in _METHODS:
+        raise InvalidEventError("method", f"must be one of {', '.join(_METHODS)}, not {method!r}")
+    if not isinstance(url, str) or not url.startswith("/"):
+        raise InvalidEventError("url", "must be a path that starts with '/'")
+    options = _options(verb, data)
+    deadline = time.monotonic() + ANSWER_WITHIN
+    async with open_session(connection, connections=1) as session:
+        failures = 0
+        while True:
+            left = max(deadline - time.monotonic(), 0.1)
+            outcome, body = await _try(session, connection, verb, url, {**options, "timeout": _within(left)})
+            if outcome.verdict not in (Verdict.TRY_LATER, Verdict.SERVER_ERROR):
+                break
+            failures += 1
+            wait = wait_seconds(failures, jitter=random.random(), after=outcome.after)  # noqa: S311
+            if time.monotonic() + wait >= deadline:
+                break
+            await asyncio.sleep(wait)
+    return _response(outcome, body)
+
+
+def _options(verb: str, data: object) -> dict[str, Any]:
+    if data is None:
+        return {}
+    if verb == "GET":
+        if not isinstance(data, Mapping):
+            raise InvalidEventError("data", "must be a mapping: the query of a GET")
+        return {"params": {key: str(value) for key, value in data.items() if value is not None}}
+    try:
+        return {"data": orjson.dumps(data), "headers": {"Content-Type": "application/json"}}
+    except orjson.JSONEncodeError as problem:
+        raise InvalidEventError("data", f"is not JSON: {problem}") from None
+
+
+def _within(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, connect=min(CONNECT_TIMEOUT, seconds))
+
+
+async def _try(
+    session: aiohttp.ClientSession,
+    connection: Connection,
+    verb: str,
+    url: str,
+    options: dict[str, Any],
+) -> tuple[Outcome, bytes]:
+    address = connection.server_endpoint + url
+    try:
+        async with session.request(
+            verb,
+            address,
+            proxy=proxy_for(connection, address),
+            allow_redirects=False,
+            **options,
+        ) as answer:
+            body = await _read(answer)
+            text = body[:2048].decode("utf-8", "replace").strip() if answer.status >= 300 else "OK"
+            header = answer.headers.get("Retry-After")
+            return of_answer(answer.status, text, retry_after=header, now=time.time()), body
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as problem:
+        return failure(problem), b""
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, cut at a bound that no honest answer reaches."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_BODY:
+            break
+    return b"".join(parts)
+
+
+def _response(outcome: Outcome, body: bytes) -> dict[str, Any]:
+    response: dict[str, Any] = {}
+    errored = outcome.verdict is not Verdict.DELIVERED
+    if not errored and body:
+        try:
+            parsed = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            parsed = body.decode("utf-8", "replace")
+        response = parsed if isinstance(parsed, dict) else {"data": parsed}
+    # Ours come last: these three can be relied on, whatever the body holds.
+    return {**response, "errored": errored, "status": outcome.status, "message": outcome.message}
