@@ -1,0 +1,1 @@
+"""Live events: what the service tells about sessions while they go on, over a websocket."""
