@@ -21,6 +21,12 @@ _HEARTBEAT_SECONDS: Final = 30.0
 _GOING_AWAY: Final = 1001
 
 
+def bearer(header: str) -> str:
+    """The key in an Authorization header, which some clients send with ``Bearer`` and some without."""
+    scheme, _, rest = header.strip().partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else header.strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What an authorization key lets its holder hear: one project, and one session of it if ``session_id`` is set."""
@@ -104,7 +110,7 @@ class Hub:
         header = request.headers.get("Authorization")
         if header is None:
             return web.Response(status=401, text="Unauthorized: No authorization key given")
-        scope = self._scopes.get(header.removeprefix("Bearer ").strip())
+        scope = self._scopes.get(bearer(header))
         if scope is None:
             return web.Response(status=403, text="Unauthorized: Unknown authorization key")
         websocket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, heartbeat=_HEARTBEAT_SECONDS)

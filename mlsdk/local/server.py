@@ -19,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from mlsdk.local.faults import ACTION_ANSWER, ACTION_HANG, ACTION_RESET, Fault
-from mlsdk.local.live import Hub
+from mlsdk.local.live import Hub, bearer
 from mlsdk.local.records import Generated
 from mlsdk.local.state import RecordedRequest, RequestInfo, State
 from mlsdk.local.store import instant_of
@@ -345,8 +345,7 @@ class _Handlers:
 
     def _app_id(self, info: RequestInfo) -> str:
         """The project that the request is for, if its key may have it."""
-        header = info.headers.get("authorization", "").strip()
-        key = header.removeprefix("Bearer ").strip()
+        key = bearer(info.headers.get("authorization", ""))
         if not key:
             raise _RefusedError(401, "Unauthorized: No apikey given")
         if key == REFUSED_KEY or self._service.api_key not in (None, key):

@@ -126,6 +126,7 @@ class LocalMindlytics:
         ready.wait()
         if started and started[0] is not None:
             self._thread.join()
+            self._thread = self._loop = None
             self._close_journal()
             raise started[0]
 
@@ -192,8 +193,9 @@ class LocalMindlytics:
                 ready.set()
                 await self._stopped.wait()
         except BaseException as error:
-            started.append(error)
-            raise
+            if started:
+                raise
+            started.append(error)  # `start` raises it, where somebody can act on it
         finally:
             ready.set()
 

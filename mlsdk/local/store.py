@@ -231,8 +231,11 @@ class _Change:
         self.make("Session Ended", properties=dict(session.attributes))
 
     def identify(self) -> None:
-        event = self.event
-        self.session.user = self._identified(event.get("id"), event.get("device_id"), event.get("traits"))
+        event, before = self.event, self.session.user
+        device_id = event.get("device_id")
+        if device_id is None and before is not None and before.id is None and before.device_ids:
+            device_id = before.device_ids[0]  # whoever used the session unnamed is the one who is named now
+        self.session.user = self._identified(event.get("id"), device_id, event.get("traits"))
 
     def alias(self) -> None:
         event = self.event
