@@ -267,6 +267,24 @@ def listener_of(server: LiveServer) -> Listener:
     return Listener(server.connection(), session_id="s1", on_event=print, on_error=print)
 
 
+class Gate:
+    """Jitter of a listener that connects again at once, but not before the test lets it."""
+
+    def __init__(self) -> None:
+        self._passes = threading.Semaphore(0)
+
+    def __call__(self) -> float:
+        assert self._passes.acquire(timeout=PATIENCE)
+        return 0.0
+
+    def let(self, service: LocalMindlytics, *, times: int = 1) -> None:
+        """Let it try so many times, after the service has noticed that it was dropped; wait until it is back."""
+        service.wait_for(lambda service: service.readers == 0)
+        for _ in range(times):
+            self._passes.release()
+        service.wait_for(lambda service: service.readers == 1)
+
+
 # -- outages ----------------------------------------------------------------------------------------------------------
 
 
@@ -274,14 +292,15 @@ def listener_of(server: LiveServer) -> Listener:
 def test_after_a_drop_it_connects_again_with_a_fresh_key(
     service: LocalMindlytics, drop: Callable[[LocalMindlytics], None]
 ) -> None:
-    with listening(connection_to(service)) as (listener, heard):
+    gate = Gate()
+    with listening(connection_to(service), jitter=gate) as (listener, heard):
         assert is_ready(listener)
         for time_ in range(1, 4):
             say(service, custom(f"Before {time_}"))
             heard.wait(lambda heard, time_=time_: f"Before {time_}" in heard.names)
             drop(service)
             heard.wait(lambda heard, time_=time_: len(heard.errors) == time_)
-            service.wait_for(lambda service: service.readers == 1)
+            gate.let(service)
         say(service, ended())
         assert listener.ended.result(PATIENCE) is True
         assert all(isinstance(error, LiveError) and error.status == -1 for error in heard.errors)
@@ -316,13 +335,14 @@ def test_what_is_repeated_after_a_reconnect_is_not_given_twice(server: LiveServe
 
 
 def test_an_outage_is_told_once(service: LocalMindlytics) -> None:
-    with listening(connection_to(service)) as (listener, heard):
+    attempts = threading.Semaphore(0)
+    with listening(connection_to(service), jitter=lambda: attempts.release() or 0.0) as (listener, heard):
         assert is_ready(listener)
         for outages in (1, 2):
-            attempts = threading.Semaphore(0)
             service.close_port()
             heard.wait(lambda heard, outages=outages: len(heard.errors) == outages)
-            listener._jitter = lambda attempts=attempts: attempts.release() or 0.0
+            while attempts.acquire(blocking=False):
+                pass
             for _ in range(5):
                 assert attempts.acquire(timeout=PATIENCE), "it keeps trying"
             service.reopen()
@@ -367,14 +387,17 @@ def test_a_wait_that_the_service_asks_for_is_kept(service: LocalMindlytics) -> N
 
 def test_a_service_that_accepts_and_drops_is_called_ever_more_slowly(server: LiveServer) -> None:
     times: list[float] = []
+    enough = threading.Event()
 
-    async def script(_: web.Request, websocket: web.WebSocketResponse, __: int) -> None:
+    async def script(_: web.Request, websocket: web.WebSocketResponse, number: int) -> None:
         times.append(time.monotonic())
+        if number == 4:
+            enough.set()
         await websocket.send_str(live())
 
     server.script = script
     with listening(server.connection(), jitter=lambda: 0.3):
-        server.wait(lambda server: len(server.sockets) == 4)
+        assert enough.wait(PATIENCE)
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert gaps[0] >= 0.15
     assert gaps[1] >= 0.3
@@ -422,12 +445,12 @@ def test_a_refusal_at_either_door_ends_it(server: LiveServer, what: str, status:
 
 
 def test_a_refusal_at_a_reconnect_is_told_once_and_tried_again(service: LocalMindlytics) -> None:
-    with listening(connection_to(service)) as (listener, heard):
+    gate = Gate()
+    with listening(connection_to(service), jitter=gate) as (listener, heard):
         assert is_ready(listener)
         service.fail_next(403, times=4, body="Revoked", path=AUTHORIZATION_PATH)
         service.cut_websockets()
-        service.wait_for(lambda service: sum(r.path == AUTHORIZATION_PATH for r in service.requests) == 6)
-        service.wait_for(lambda service: service.readers == 1)
+        gate.let(service, times=5)
         say(service, custom("Again"))
         heard.wait(lambda heard: "Again" in heard.names)
         assert [error.status for error in heard.errors] == [-1, 403], "the drop and the refusal"
