@@ -5,6 +5,7 @@ connect again, where silently left-out events would go unnoticed.
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -120,26 +121,27 @@ class Hub:
         self._count(1)
         try:
             await websocket.prepare(request)
-            writer = asyncio.create_task(_write(websocket, reader))
+            tasks = [asyncio.create_task(_read(websocket)), asyncio.create_task(_write(websocket, reader))]
             try:
-                async for _ in websocket:
-                    pass  # clients have nothing to say; reading answers their pings and sees them go
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            # Not while `_read` waits: aiohttp 3.10 then answers the close itself, by another code.
+            await websocket.close(code=_GOING_AWAY)
         finally:
             self._readers.discard(reader)
             self._count(-1)
         return websocket
 
 
+async def _read(websocket: web.WebSocketResponse) -> None:
+    async for _ in websocket:
+        pass  # clients have nothing to say; reading answers their pings and sees them go
+
+
 async def _write(websocket: web.WebSocketResponse, reader: _Reader) -> None:
-    while True:
-        text = await reader.queue.get()
-        if text is None:
-            await websocket.close(code=_GOING_AWAY)
-            return
-        try:
+    with contextlib.suppress(ConnectionError):
+        while (text := await reader.queue.get()) is not None:
             await websocket.send_str(text)
-        except ConnectionError:
-            return
