@@ -15,7 +15,7 @@ from mlsdk.errors import ConfigurationError
 
 DEFAULT_SERVER: Final = "https://app.mindlytics.ai"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def resolve(
             `enabled` is false nothing is required.
     """
     read = _Reader(os.environ if environ is None else environ)
-    is_enabled = not read.flag("MLSDK_DISABLED") if enabled is None else enabled
+    is_enabled = not flag(read.environ, "MLSDK_DISABLED", default=False) if enabled is None else enabled
     connection = _connection(
         read,
         required=is_enabled,
@@ -146,13 +146,13 @@ class _Reader:
     """Reads one setting from its argument or its variable."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self.environ = environ
 
     def text(self, argument: str, given: str | None, variable: str) -> str | None:
         if not isinstance(given, str | None):
             raise ConfigurationError(f"{argument}: must be text, not {type(given).__name__}")
         # White space around a value is a slip of a file or a shell, never meant.
-        value = self._environ.get(variable, "") if given is None else given
+        value = self.environ.get(variable, "") if given is None else given
         return value.strip() or None
 
     def credential(self, argument: str, given: str | None, variable: str, *, required: bool) -> str:
@@ -166,22 +166,28 @@ class _Reader:
             raise ConfigurationError(f"{argument} ({variable}): has characters that no HTTP header can carry")
         return value
 
-    def flag(self, variable: str) -> bool:
-        value = self._environ.get(variable, "").strip().lower()
-        if value in _TRUE:
-            return True
-        if value in _FALSE:
-            return False
-        raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
-
     def seconds(self, argument: str, given: float | None, variable: str, default: float) -> float:
-        text = self._environ.get(variable, "").strip()
+        text = self.environ.get(variable, "").strip()
         if given is not None or not text:
             return _positive(argument, given, default)
         try:
             return _positive(variable, float(text), default)
         except ValueError:
             raise ConfigurationError(f"{variable}: must be a number of seconds, not {text!r}") from None
+
+
+def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
+    """A variable that is true or false; `default` when it is not set or empty.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    value = environ.get(variable, "").strip().lower()
+    if not value:
+        return default
+    if value in _TRUE or value in _FALSE:
+        return value in _TRUE
+    raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
 
 
 def _positive(argument: str, given: float | None, default: float) -> float:

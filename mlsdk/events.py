@@ -104,6 +104,11 @@ def _parse_iso(text: str, argument: str) -> datetime:
         raise InvalidEventError(argument, f"is not a time that exists ({problem})") from None
 
 
+def clamp_moment(moment: int) -> int:
+    """The nearest moment that the wire can hold: the years 1 to 9999."""
+    return max(_FIRST_MOMENT, min(moment, _LAST_MOMENT))
+
+
 def format_timestamp(moment: int) -> str:
     """Writes a moment as the wire has it: UTC, six digits, `Z`."""
     seconds, micros = divmod(moment, 1_000_000)
