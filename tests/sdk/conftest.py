@@ -1,0 +1,15 @@
+"""A local service for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mlsdk.local import LocalMindlytics
+
+
+@pytest.fixture
+def service() -> Iterator[LocalMindlytics]:
+    with LocalMindlytics.in_thread(port=0) as running:
+        yield running

@@ -1,0 +1,144 @@
+"""What the tests of the SDK's surface share: clients of a local service, and events made comparable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+import mlsdk.sync
+from mlsdk import Client, Session, config
+from mlsdk.clock import SystemClock
+from mlsdk.delivery.masking import BeforeSend
+from mlsdk.errors import DeliveryError
+from mlsdk.events import Event
+from mlsdk.local import LocalMindlytics
+from mlsdk.session import Surroundings
+from mlsdk.waiting import Suspending
+
+PATIENCE: Final = 10.0
+"""Seconds after which a test gives up waiting."""
+
+KEY: Final = "secret-api-key"
+PROJECT: Final = "p1"
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RECENT: Final = timedelta(minutes=5)
+
+
+def client_of(service: LocalMindlytics, **options: Any) -> Client:
+    """A client of the local service."""
+    return Client(**_arguments(service, options))
+
+
+def sync_client_of(service: LocalMindlytics, **options: Any) -> mlsdk.sync.Client:
+    """The same without `await`."""
+    return mlsdk.sync.Client(**_arguments(service, options))
+
+
+def _arguments(service: LocalMindlytics, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "api_key": KEY,
+        "project_id": PROJECT,
+        "server_endpoint": service.url,
+        "wss_endpoint": service.ws_url,
+        **options,
+    }
+
+
+def normal(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The events with generated ids as `id-1`, `id-2`, ... in order of appearance, and timestamps of now as `now`."""
+    ids: dict[str, str] = {}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: plain(field) for name, field in value.items()}
+        if isinstance(value, str) and _UUID.fullmatch(value):
+            return ids.setdefault(value, f"id-{len(ids) + 1}")
+        return value
+
+    made = []
+    for event in map(plain, events):
+        is_recent = abs(moment_of(event) - datetime.now(timezone.utc)) < _RECENT
+        made.append({**event, "timestamp": "now"} if is_recent else event)
+    return made
+
+
+def moment_of(event: Mapping[str, Any]) -> datetime:
+    """An event's timestamp."""
+    return datetime.strptime(event["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+
+
+def names(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What kind of event each is: its own name, else its type."""
+    return [event.get("event", event["type"]) for event in events]
+
+
+class MemoryDoor:
+    """A door (see `mlsdk.session.Door`) that keeps what is offered; everything is settled at once."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.open: set[Session] = set()
+
+    def offer(
+        self,
+        event: Event,
+        *,
+        observer: object = None,
+        before_send: BeforeSend | None = None,
+        on_settled: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.events.append(event)
+        if on_settled is not None:
+            on_settled(True)
+
+    def settled(self, session_ids: object = None) -> Future[bool]:
+        done: Future[bool] = Future()
+        done.set_result(True)
+        return done
+
+    def hold(self, session_id: str) -> None: ...
+
+    def let_go(self, session_id: str) -> None: ...
+
+    def opened(self, session: Session) -> None:
+        self.open.add(session)
+
+    def closed(self, session: Session) -> None:
+        self.open.discard(session)
+
+
+class HandClock:
+    """A clock that stands still until it is moved; in microseconds since 1970."""
+
+    def __init__(self, now: int = 1_750_000_000_000_000) -> None:
+        self.time = now
+
+    def now(self) -> int:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time / 1e6
+
+    def pass_by(self, seconds: float) -> None:
+        self.time += round(seconds * 1e6)
+
+
+def session_at(door: MemoryDoor, *, clock: HandClock | None = None, **arguments: Any) -> Session:
+    """A session whose events end in `door`."""
+    settings = config.resolve(api_key=KEY, project_id=PROJECT, environ={})
+    surroundings = Surroundings(config=settings, door=door, clock=clock or SystemClock(), wait=Suspending())
+    return Session(surroundings, **arguments)
+
+
+class Told:
+    """An `on_error` that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.errors: list[DeliveryError] = []
+
+    def __call__(self, error: Any) -> None:
+        self.errors.append(error)
