@@ -410,9 +410,9 @@ def test_a_connection_that_lasted_begins_the_schedule_anew(server: LiveServer) -
 
     server.script = script
     began = time.monotonic()
-    with listening(server.connection(), jitter=lambda: 0.1, timing=QUICK):
+    with listening(server.connection(), jitter=lambda: 0.2, timing=QUICK):
         server.wait(lambda server: len(server.sockets) == 6)
-    assert 0.25 <= time.monotonic() - began < 1.5, "doubling would have taken 1.55 s"
+    assert 0.5 <= time.monotonic() - began < 3, "doubling would have taken 3.1 s"
 
 
 # -- a refused key ----------------------------------------------------------------------------------------------------
@@ -872,7 +872,7 @@ def test_a_process_ends_without_a_word(service: LocalMindlytics, ending: str) ->
         assert listener.ready.result(10)
         {ending}
         """,
-        flags=["-X", "dev", "-W", "error"],
+        flags=["-W", "error"],
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
