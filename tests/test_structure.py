@@ -73,6 +73,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/bridge",
+    "mlsdk_otel/road",
     "mlsdk_otel/exporter",
     "mlsdk_otel/processor",
     "mlsdk_otel/instrumentation/*",
