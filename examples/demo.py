@@ -1,0 +1,167 @@
+"""Shows it all on this machine, with nothing to sign up for: `python3 -m tox -e demo`.
+
+Starts a local Mindlytics, imports real conversations into it, chats a little while listening to what the service makes
+of it, and compares what the service holds with what was sent. Any difference, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chitchat import Dialogue
+from history import Recorded, StandstillError, read
+from import_history import check, problems_of, report, run_import
+from local_service import local_mindlytics
+from verification import Findings, NoViewError, View, differences
+
+from mlsdk import Client, MindlyticsError, MLEvent, TokenBasedCost
+
+_CONVERSATIONS: Final = 200
+_PAUSE: Final = 0.3
+"""Seconds between two turns, so that one can see the service answer in between."""
+_CHAT: Final = (
+    ("Where is order 4711?", "It left our store this morning."),
+    ("When will it be here?", "Tomorrow before noon."),
+    ("Great, thanks!", "You are welcome!"),
+)
+_OTHER_CHAT_EVENTS: Final = 5
+"""The events of the chat that are not turns: two starts, a function call, two ends."""
+
+
+@dataclass(slots=True)
+class Chat:
+    """A live session, and what was heard of it."""
+
+    session_id: str = ""
+    heard: list[MLEvent] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison."""
+
+    what: str
+    sent: int
+    held: int
+
+
+async def chat_live(client: Client) -> Chat:
+    """Chats in a session, and prints what the service sends back meanwhile."""
+    chat = Chat()
+
+    async def on_event(event: MLEvent) -> None:
+        chat.heard.append(event)
+        print(f"      service   {event.event}{_remark(event)}")
+
+    def on_error(error: MindlyticsError) -> None:
+        chat.errors.append(str(error))
+
+    # Leaving the context ends the conversation and the session, and waits until the service has said so.
+    async with client.create_session(device_id="demo-laptop", on_event=on_event, on_error=on_error) as session:
+        chat.session_id = session.session_id or ""
+        for number, (user, assistant) in enumerate(_CHAT):
+            print(f"   user         {user}\n   assistant    {assistant}")
+            if number == 0:
+                await session.track_function_call(
+                    name="find_order", args='{"order": 4711}', result="shipped", runtime=8
+                )
+            await session.track_conversation_turn(
+                user=user,
+                assistant=assistant,
+                usage=TokenBasedCost(model="gpt-4o", prompt_tokens=12 + number, completion_tokens=9),
+            )
+            await asyncio.sleep(_PAUSE)
+    return chat
+
+
+def _remark(event: MLEvent) -> str:
+    summary = (event.properties or {}).get("summary")
+    return f": {summary}" if summary else ""
+
+
+def examine_chat(held: dict[str, Any] | None) -> list[str]:
+    """How the chat at the service differs from what was said."""
+    turns = [{"user": user, "assistant": assistant, "model": "gpt-4o"} for user, assistant in _CHAT]
+    function = {"name": "find_order", "args": '{"order": 4711}', "result": "shipped", "runtime": 8}
+    wanted = {"conversations": [{"turns": turns, "functions": [function]}]}
+    return list(differences(wanted, held or {}, "live session"))
+
+
+def compare(
+    recorded: Recorded, history: Sequence[Dialogue], chat: Chat, findings: Findings, *, made: int, held: dict[str, int]
+) -> list[Row]:
+    """What was sent, beside what the service holds in all.
+
+    Args:
+        recorded: What the import sent.
+        history: From whom.
+        chat: What the live session heard.
+        findings: What the look at each imported turn brought.
+        made: The live events that the service made of the chat.
+        held: The service's own totals.
+    """
+    return [
+        Row("users", len({dialogue.user for dialogue in history}) + 1, held["users"]),
+        Row("sessions", recorded.sessions + 1, held["sessions"]),
+        Row("  still open", 0, held["open_sessions"]),
+        Row("conversations", recorded.sessions + 1, held["conversations"]),
+        Row("turns", recorded.turns + len(_CHAT), held["turns"]),
+        Row("  imported: same text, time, place", recorded.turns, findings.equal_turns),
+        Row("function calls", 1, held["functions"]),
+        Row("events", recorded.events + len(_CHAT) + _OTHER_CHAT_EVENTS, held["events"]),
+        Row("live events (heard, and made)", len(chat.heard), made),
+    ]
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Prints the rows under headings."""
+    print(f"   {'':36}{'sent':>10}{'service':>10}")
+    for row in rows:
+        mark = "" if row.sent == row.held else "   <- differs"
+        print(f"   {row.what:36}{row.sent:>10,}{row.held:>10,}{mark}")
+
+
+async def demo(address: str, history: Sequence[Dialogue]) -> int:
+    """Imports, chats and compares; returns the exit status."""
+    client = Client("demo_key", "demo", address, address.replace("http", "ws", 1))
+    async with View(address, client.project_id) as view:
+        print("\n2. Real conversations of the past")
+        recorded = await run_import(client, history)
+        findings = await check(view, history, recorded)
+        before = await view.totals()
+        print("\n3. A conversation now, and what the service makes of it")
+        chat = await chat_live(client)
+        held = await view.totals()
+        chat_differences = examine_chat(await view.session(chat.session_id))
+    rows = compare(recorded, history, chat, findings, made=held["live_events"] - before["live_events"], held=held)
+    print("\n4. What was sent, and what is there\n")
+    print_table(rows)
+    problems = problems_of(client, recorded, findings) + chat.errors + chat_differences
+    problems += [f"{row.what.strip()}: {row.sent:,} and {row.held:,}" for row in rows if row.sent != row.held]
+    if not problems:
+        print("\nEverything that was sent is there, once, in order.")
+    return report(problems)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Import, chat and compare, all on this machine.")
+    parser.add_argument("--conversations", type=int, default=_CONVERSATIONS, metavar="N", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    print("1. A Mindlytics service on this machine")
+    try:
+        with local_mindlytics() as address:
+            print(f"   {address}, in a process of its own")
+            return asyncio.run(demo(address, read()[: options.conversations]))
+    except (NoViewError, StandstillError) as error:
+        return report([str(error)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
