@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
@@ -148,6 +149,7 @@ class Session:
         """Makes the object one of a session that has not started."""
         self._state = _State.NEW
         self._is_owned = False
+        self._is_inherited = False
         self._who: events.Common | None = None
         # The open conversations, and whether this object started them and so has to end them.
         self._conversations: dict[str, bool] = {}
@@ -237,7 +239,7 @@ class Session:
         self._notice_fork()
         if self._state is _State.ENDED or (self._state is _State.NEW and self._given_session_id is None):
             return False
-        moment = self._end_moment(timestamp)
+        moment, _ = self._end_moment(timestamp)
         end = events.end_session(self._common(), moment, attributes=attributes)
         if self._state is _State.NEW:
             self._open(is_owned=False)
@@ -311,13 +313,25 @@ class Session:
 
         When the context is left because of a cancellation or an exit, the ends are recorded but not waited for.
         """
-        if not self._joins:
+        if not self._joins and not self._is_inherited:
             self._end()
         if isinstance(error, _WITHOUT_WAITING):
             if self._listener is not None:
                 self._listener.stop()
             return
         await self._leave()
+
+    @contextmanager
+    def use(self, conversation_id: str | None = None) -> Iterator[None]:
+        """Marks code that works for this session.
+
+        With the OpenTelemetry instrumentor, spans that start inside become children of the conversation's span;
+        without it, nothing happens. Do not `yield` from an async generator inside.
+
+        Args:
+            conversation_id: The conversation; default the one that is open, else the session itself.
+        """
+        yield
 
     # -- users --------------------------------------------------------------------------------------------------------
 
@@ -455,11 +469,11 @@ class Session:
             conversation_id = self._only_conversation()
             if conversation_id is None:
                 raise InvalidEventError("conversation_id", "no conversation is open")
-        moment = self._end_moment(timestamp)
+        moment, is_explicit = self._end_moment(timestamp)
         event = events.conversation_ended(
             self._common(), moment, conversation_id=conversation_id, properties=properties
         )
-        self._submit(event, moment, timestamp is not None or self._all_explicit, starts=self._session_start(moment))
+        self._submit(event, moment, is_explicit, starts=self._session_start(moment))
         self._conversations.pop(conversation_id, None)
         if conversation_id == self._named_conversation:
             self._named_conversation = None
@@ -596,10 +610,8 @@ class Session:
 
     def _record(self, event: Event) -> None:
         """Offers one event for delivery: the only place where a session's events leave it."""
-        on_settled = None
-        if event["type"] == events.END_SESSION and self._listener is not None:
-            self._end_settled = Future()
-            on_settled = self._end_settled.set_result
+        is_end = event["type"] == events.END_SESSION
+        on_settled = self._end_settled.set_result if is_end and self._end_settled is not None else None
         self._door.offer(
             event, observer=self._errors, before_send=self._surroundings.before_send, on_settled=on_settled
         )
@@ -641,6 +653,7 @@ class Session:
             on_error=self._errors.report,
         )
         self._listener = listener
+        self._end_settled = Future()
         door.hold(session_id)
         listener.ready.add_done_callback(lambda _: door.let_go(session_id))
         host.spawn(listener.run)
@@ -709,6 +722,7 @@ class Session:
         if self._generation != host.generation:
             self._generation = host.generation
             self._is_owned = False
+            self._is_inherited = self._state is _State.OPEN
             self._conversations = dict.fromkeys(self._conversations, False)
             self._listener = None
 
@@ -720,13 +734,16 @@ class Session:
             return self._surroundings.clock.now(), False
         return events.parse_timestamp(timestamp), True
 
-    def _end_moment(self, timestamp: Timestamp | None) -> int:
-        """When something ends: imported history must not end now, and nothing ends before its last event."""
-        if timestamp is not None:
-            return events.parse_timestamp(timestamp)
-        if self._latest is None:
-            return self._surroundings.clock.now()
-        return self._latest if self._all_explicit else max(self._latest, self._surroundings.clock.now())
+    def _end_moment(self, timestamp: Timestamp | None) -> tuple[int, bool]:
+        """When something ends, and whether that moment came from the caller.
+
+        Imported history must not end now, and nothing ends before its last event.
+        """
+        if timestamp is not None or self._latest is None:
+            return self._moment(timestamp)
+        if self._all_explicit:
+            return self._latest, True
+        return max(self._latest, self._surroundings.clock.now()), False
 
     def _note(self, moment: int, is_explicit: bool) -> None:
         self._latest = moment if self._latest is None else max(self._latest, moment)

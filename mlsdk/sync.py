@@ -12,6 +12,7 @@ asynchronous API: waiting here blocks the thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
@@ -78,6 +79,10 @@ class Session:
     track_conversation_turn = _of_session(mlsdk.session.Session.track_conversation_turn)
     track_conversation_usage = _of_session(mlsdk.session.Session.track_conversation_usage)
     track_function_call = _of_session(mlsdk.session.Session.track_function_call)
+
+    def use(self, conversation_id: str | None = None) -> AbstractContextManager[None]:
+        """Marks code that works for this session; see `mlsdk.Session.use`."""
+        return self._session.use(conversation_id)
 
     @property
     def session_id(self) -> str | None:
