@@ -70,9 +70,10 @@ async def check(view: View, history: Sequence[Dialogue], recorded: Recorded) -> 
 def problems_of(client: Client, recorded: Recorded, findings: Findings | None) -> list[str]:
     """What is wrong with an import; empty if nothing is."""
     ledger = client.stats()
-    problems = [f"{error.status}: {error.message}" for error in recorded.errors if error.status >= 400]
+    problems = []
     if ledger["delivered"] != ledger["accepted"]:
         problems.append(f"not everything was delivered: {_ledger(client)}")
+    problems += [f"{error.status}: {error.message}" for error in recorded.errors if error.status >= 400]
     if findings is None:
         return problems
     for what in ("sessions", "turns", "events"):
@@ -98,10 +99,10 @@ def _days(history: Sequence[Dialogue]) -> str:
 
 
 def _ledger(client: Client) -> str:
-    return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value or 0}"
-        for name, value in client.stats().items()
-    )
+    ledger = client.stats()
+    dropped = [f"{count:,} {reason}" for reason, count in ledger["dropped"].items()]
+    counts = [f"{name} {count:,}" for name, count in ledger.items() if isinstance(count, int)]
+    return ", ".join([*counts, f"dropped {' and '.join(dropped) or 0}"])
 
 
 def _client(address: str | None) -> Client:

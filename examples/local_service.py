@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ def local_mindlytics() -> Iterator[str]:
     Raises:
         RuntimeError: It did not start; it says why on stderr.
     """
+    _go_direct()
     # `python -m` looks into the working directory first: there must be no mlsdk, so that the installed one is run.
     process = subprocess.Popen(
         [sys.executable, "-m", "mlsdk.local", "--port", "0"],
@@ -38,3 +40,9 @@ def _address(process: subprocess.Popen[str]) -> str:
     if found is None:
         raise RuntimeError("the local Mindlytics did not start")
     return found[0]
+
+
+def _go_direct() -> None:
+    """Where the environment names a proxy, what is on this machine shall not be asked for there."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))

@@ -78,8 +78,10 @@ class View:
                     return None
                 answer.raise_for_status()
                 return await answer.json()
-        except aiohttp.ClientError as error:
-            raise NoViewError(f"{self._address} does not show what it holds: {error}") from error
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            raise NoViewError(
+                f"{self._address} does not show what it holds: {str(error) or 'no answer in time'}"
+            ) from error
 
 
 async def verify(
