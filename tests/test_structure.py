@@ -30,8 +30,8 @@ SDK_ORDER: Final = [
     "mlsdk/events",
     "mlsdk/config",
     "mlsdk/clock",
-    "mlsdk/callbacks",
     "mlsdk/waiting",
+    "mlsdk/callbacks",
     "mlsdk/errorlog",
     "mlsdk/http",
     "mlsdk/delivery/outcome",
@@ -73,17 +73,21 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/bridge",
+    "mlsdk_otel/ending",
     "mlsdk_otel/road",
     "mlsdk_otel/exporter",
     "mlsdk_otel/processor",
     "mlsdk_otel/instrumentation/*",
+    "mlsdk_otel/setup",
     "mlsdk_otel/entry_points",
     "mlsdk_otel/__main__",
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
 OTEL_USES: Final = {
-    "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/delivery"],
-    "mlsdk_otel/instrumentation": ["mlsdk/session"],
+    "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/waiting", "mlsdk/delivery"],
+    "mlsdk_otel/context": ["mlsdk/session"],  # for its type: `using_session(session)`
+    "mlsdk_otel/setup": ["mlsdk/disabled"],
+    "mlsdk_otel/instrumentation": ["mlsdk/session", "mlsdk/client"],
 }
 # A stand-in for the service that shared code with the sender would agree with the sender's mistakes.
 LOCAL_USES: Final = {"mlsdk/local": ["mlsdk/local", "mlsdk/models"]}

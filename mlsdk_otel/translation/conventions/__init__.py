@@ -1,0 +1,1 @@
+"""What spans say, one module for each way of saying it."""
