@@ -21,6 +21,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar, cast
 
+from mlsdk.waiting import running_loop
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -256,14 +258,6 @@ class _Unmissed(Coroutine[Any, Any, None]):
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._inner().__await__()
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread, if one does."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _is_async(callback: Callable[..., object]) -> bool:

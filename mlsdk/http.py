@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 import sys
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import (  # type: ignore[attr-defined]  # documented nowhere, there since Python 3.4
@@ -114,13 +115,29 @@ def _redirects_refused() -> aiohttp.TraceConfig:
     return tracing
 
 
+def check_trust(connection: Connection) -> None:
+    """Sees to it that a mistake in `ca_file` is found by who makes a client, not later in the background.
+
+    Raises:
+        ConfigurationError: The file of certificate authorities cannot be read.
+    """
+    if connection.ca_file is not None:
+        _trust(connection)
+
+
 def _trust(connection: Connection) -> ssl.SSLContext | bool:
     if connection.server_endpoint.startswith("http:") and connection.wss_endpoint.startswith("ws:"):
         return True  # nothing to verify: spare the 30 ms that loading the system's authorities takes
     try:
-        return ssl.create_default_context(cafile=connection.ca_file)
+        return _authorities(connection.ca_file)
     except (OSError, ssl.SSLError) as problem:
         raise ConfigurationError(f"ca_file: holds no certificates that can be read ({problem})") from None
+
+
+@lru_cache(maxsize=8)
+def _authorities(ca_file: str | None) -> ssl.SSLContext:
+    # A hundred sessions that listen must not load them a hundred times on the sender's thread.
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def proxy_for(connection: Connection, url: str) -> str | None:
@@ -132,4 +149,4 @@ def proxy_for(connection: Connection, url: str) -> str | None:
     proxy = proxies.get({"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme))
     if proxy is None or proxy_bypass_environment(parts.netloc, proxies):
         return None
-    return proxy
+    return proxy if "://" in proxy else f"http://{proxy}"

@@ -15,19 +15,20 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import wraps
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, Protocol, TypeVar
 
 from mlsdk import events
-from mlsdk.callbacks import Callback, CallbackRunner, running_loop
+from mlsdk.callbacks import Callback, CallbackRunner
 from mlsdk.clock import Clock
 from mlsdk.config import Config
 from mlsdk.delivery.host import host
 from mlsdk.errorlog import ErrorLog
 from mlsdk.errors import InvalidEventError, MindlyticsError, SessionClosedError
 from mlsdk.events import Event, Timestamp, Value
-from mlsdk.waiting import Wait, clock_of
+from mlsdk.waiting import Wait, clock_of, running_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from mlsdk.models import APIResponse, Cost, MLEvent, TokenBasedCost
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _WITHOUT_WAITING: Final = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 """Whoever leaves a context because of one of these wants to be gone."""
@@ -88,6 +92,23 @@ class _State(Enum):
     ENDED = "ended"
 
 
+def _exclusive(
+    method: Callable[Concatenate[Session, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Session, P], Coroutine[Any, Any, R]]:
+    """Lets one call at a time change a session, from whatever thread: what a call records stays together.
+
+    For methods that never wait: another thread's event must not come between a start and the event that needs it.
+    """
+
+    @wraps(method)
+    async def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._notice_fork()
+        with self._lock:
+            return await method(self, *args, **kwargs)
+
+    return call
+
+
 class Session:
     """One session of a user or device. Made by `Client.create_session`.
 
@@ -99,8 +120,6 @@ class Session:
     which makes one object a request. `join=True` makes `async with` do the same.
 
     Attributes:
-        id: The user's id as known now, or None.
-        device_id: The device's id, or None.
         project_id: The project that the events go to.
     """
 
@@ -134,8 +153,8 @@ class Session:
         self._session_id = session_id
         self._joins = join
         self._named_conversation = conversation_id
-        self.id = id
-        self.device_id = device_id
+        self._id = id
+        self._device_id = device_id
         self.project_id = surroundings.config.connection.project_id
         self._attributes = events.check_values("attributes", attributes)
         self._errors = ErrorLog(on_error)
@@ -143,6 +162,8 @@ class Session:
         self._listener: Listener | None = None
         self._end_settled: Future[bool] | None = None
         self._generation = host.generation
+        # Reentrant: the garbage collector, a signal handler or `before_send` may use the session within a call to it.
+        self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
@@ -164,6 +185,26 @@ class Session:
         return self._session_id
 
     @property
+    def id(self) -> str | None:
+        """The user's id as known now; later events of the session carry it."""
+        return self._id
+
+    @id.setter
+    def id(self, id: str | None) -> None:
+        self._id = None if id is None else events.check_name("id", id)
+        self._who = None
+
+    @property
+    def device_id(self) -> str | None:
+        """The device's id; later events of the session carry it."""
+        return self._device_id
+
+    @device_id.setter
+    def device_id(self, device_id: str | None) -> None:
+        self._device_id = None if device_id is None else events.check_name("device_id", device_id)
+        self._who = None
+
+    @property
     def conversation_id(self) -> str | None:
         """The conversation that an event goes to which names none; None when there is none, or more than one."""
         if len(self._conversations) > 1:
@@ -172,6 +213,7 @@ class Session:
 
     # -- the session --------------------------------------------------------------------------------------------------
 
+    @_exclusive
     async def start_session(
         self,
         *,
@@ -196,14 +238,14 @@ class Session:
         Raises:
             InvalidEventError: An argument is wrong, no id is known, or the session is open.
         """
-        self._notice_fork()
         if self._state is _State.OPEN:
             raise InvalidEventError("session_id", f"the session {self._session_id!r} is open; end it first")
         moment, is_explicit = self._moment(timestamp)
         given = {**self._attributes, **events.check_values("attributes", attributes)}
+        if session_id is None and self._state is _State.NEW:
+            session_id = self._given_session_id
         if session_id is None:
-            session_id = self._given_session_id if self._state is _State.NEW else None
-        session_id = session_id or _new_id()
+            session_id = _new_id()
         id = self.id if id is None else id
         device_id = self.device_id if device_id is None else device_id
         who = events.common(session_id=session_id, user_id=id, device_id=device_id)
@@ -211,7 +253,7 @@ class Session:
         if self._state is _State.ENDED:
             self._named_conversation = None  # it was one of the session that ended
         self._forget()
-        self._session_id, self.id, self.device_id, self._who = session_id, id, device_id, who
+        self._session_id, self._id, self._device_id, self._who = session_id, id, device_id, who
         self._open(is_owned=True)
         self._record(start)
         self._note(moment, is_explicit)
@@ -237,6 +279,10 @@ class Session:
     def _end(self, timestamp: Timestamp | None = None, attributes: Mapping[str, Value] | None = None) -> bool:
         """Offers the ends; returns whether there was anything to end."""
         self._notice_fork()
+        with self._lock:
+            return self._end_exclusively(timestamp, attributes)
+
+    def _end_exclusively(self, timestamp: Timestamp | None, attributes: Mapping[str, Value] | None) -> bool:
         if self._state is _State.ENDED or (self._state is _State.NEW and self._given_session_id is None):
             return False
         moment, _ = self._end_moment(timestamp)
@@ -335,6 +381,7 @@ class Session:
 
     # -- users --------------------------------------------------------------------------------------------------------
 
+    @_exclusive
     async def user_identify(
         self,
         *,
@@ -361,8 +408,8 @@ class Session:
         self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=id, device_id=device_id))
         if id is not None:
             self.id = id
-            self._who = None
 
+    @_exclusive
     async def user_alias(self, *, timestamp: Timestamp | None = None, id: str, previous_id: str) -> None:
         """Gives a known user another id; later events of the session carry it.
 
@@ -380,10 +427,10 @@ class Session:
         event = events.alias(self._common(), moment, id=id, previous_id=previous_id)
         self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=previous_id))
         self.id = id
-        self._who = None
 
     # -- events -------------------------------------------------------------------------------------------------------
 
+    @_exclusive
     async def track_event(
         self,
         *,
@@ -415,6 +462,7 @@ class Session:
             starts += self._conversation_start(moment, conversation_id)
         self._submit(made, moment, is_explicit, starts=starts, conversation_id=conversation_id)
 
+    @_exclusive
     async def start_conversation(
         self,
         *,
@@ -438,7 +486,10 @@ class Session:
         """
         self._check_usable()
         moment, is_explicit = self._moment(timestamp)
-        chosen = self._unused_conversation() if conversation_id is None else conversation_id
+        if conversation_id is None:
+            chosen = self._unused_conversation()
+        else:
+            chosen = events.check_name("conversation_id", conversation_id)
         if self._conversations.get(chosen):
             raise InvalidEventError("conversation_id", f"the conversation {chosen!r} is open")
         event = events.conversation_started(self._common(), moment, conversation_id=chosen, properties=properties)
@@ -446,6 +497,7 @@ class Session:
         self._conversations[chosen] = True
         return chosen
 
+    @_exclusive
     async def end_conversation(
         self,
         *,
@@ -478,6 +530,7 @@ class Session:
         if conversation_id == self._named_conversation:
             self._named_conversation = None
 
+    @_exclusive
     async def track_conversation_turn(
         self,
         *,
@@ -521,6 +574,7 @@ class Session:
         )
         self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
 
+    @_exclusive
     async def track_conversation_usage(
         self,
         *,
@@ -550,6 +604,7 @@ class Session:
         event = events.usage(self._common(), moment, conversation_id=target, usage=spent)
         self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
 
+    @_exclusive
     async def track_function_call(
         self,
         *,
@@ -714,13 +769,12 @@ class Session:
             raise SessionClosedError(
                 "the session has ended; start_session() or 'async with' opens the object again as a new session"
             )
-        if self._generation != host.generation:
-            self._notice_fork()
 
     def _notice_fork(self) -> None:
         """In a forked child: the session goes on, but it is the parent's to end."""
         if self._generation != host.generation:
             self._generation = host.generation
+            self._lock = threading.RLock()  # a thread of the parent may have had it
             self._is_owned = False
             self._is_inherited = self._state is _State.OPEN
             self._conversations = dict.fromkeys(self._conversations, False)

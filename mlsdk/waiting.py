@@ -7,10 +7,13 @@ so that they never suspend.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Protocol, TypeVar
+
+from mlsdk.callbacks import running_loop
 
 T = TypeVar("T")
 
@@ -26,7 +29,7 @@ class Wait(Protocol):
 
 
 class Suspending:
-    """Lets the running loop go on meanwhile."""
+    """Lets the running loop go on meanwhile; blocks where no loop runs that could."""
 
     blocks = False
 
@@ -34,6 +37,8 @@ class Suspending:
         """See `Wait`."""
         if future.done():
             return future.result()
+        if running_loop() is None:
+            return await Blocking()(future, timeout)
         wrapped = asyncio.wrap_future(future)
         try:
             await asyncio.wait({wrapped}, timeout=timeout)
@@ -51,7 +56,7 @@ class Blocking:
     async def __call__(self, future: Future[T], timeout: float) -> T | None:
         """See `Wait`."""
         try:
-            return future.result(timeout)
+            return future.result(min(timeout, threading.TIMEOUT_MAX))
         except FutureTimeoutError:
             return None
 
@@ -75,3 +80,11 @@ def clock_of(now: Callable[[], float], seconds: float) -> Callable[[], float]:
     """A countdown: the seconds that are left of a span that begins now, never below 0."""
     end = now() + seconds
     return lambda: max(0.0, end - now())
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -120,20 +120,24 @@ class Hub:
         self._readers.add(reader)
         self._count(1)
         try:
-            await websocket.prepare(request)
-            tasks = [asyncio.create_task(_read(websocket)), asyncio.create_task(_write(websocket, reader))]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            # Not while `_read` waits: aiohttp 3.10 then answers the close itself, by another code.
-            await websocket.close(code=_GOING_AWAY)
+            with contextlib.suppress(ConnectionResetError):  # the client went away during the handshake
+                await self._serve(websocket, request, reader)
         finally:
             self._readers.discard(reader)
             self._count(-1)
         return websocket
+
+    async def _serve(self, websocket: web.WebSocketResponse, request: web.Request, reader: _Reader) -> None:
+        await websocket.prepare(request)
+        tasks = [asyncio.create_task(_read(websocket)), asyncio.create_task(_write(websocket, reader))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        # Not while `_read` waits: aiohttp 3.10 then answers the close itself, by another code.
+        await websocket.close(code=_GOING_AWAY)
 
 
 async def _read(websocket: web.WebSocketResponse) -> None:

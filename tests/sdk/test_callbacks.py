@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import child
 
-from mlsdk.callbacks import MAX_WAITING, CallbackRunner, running_loop
+from mlsdk.callbacks import MAX_WAITING, CallbackRunner
+from mlsdk.waiting import running_loop
 
 T = TypeVar("T")
 PATIENCE = 10.0
