@@ -9,7 +9,8 @@ Rules:
    without ends the service never analyses a conversation.
 4. At every moment `accepted + recovered == delivered + queued + spooled + handed_over + sum(dropped)`.
 
-Every operation takes time independent of how much is held (`cut`: of the batch). Pure; the caller does the locking.
+Every operation takes time independent of how much is held, on average over many (`cut` and `settle`: of the batch).
+Pure; the caller does the locking.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ MAX_BATCH_EVENTS: Final = 500
 MAX_BATCH_BYTES: Final = 512 * 1024
 MIN_BATCH_BYTES: Final = 1024
 """A service that says 413 teaches no smaller bound than this."""
-_COMMA_BYTES = 1
-_BRACKET_BYTES = 2
+_COMMA_BYTES: Final = 1
+_BRACKET_BYTES: Final = 2
+_EVICTED_KEPT: Final = 16
+"""Evicted events that a session's queue may hold beyond as many as it has others, before it is cleared of them."""
 
 QUEUE_FULL: Final = "queue_full"
 
@@ -102,7 +105,6 @@ class _Session:
     """Events in `waiting`, evicted ones apart."""
     size: int = 0
     """Their bytes."""
-    is_busy: bool = False
     is_held: bool = False
 
 
@@ -158,7 +160,7 @@ class Buffer:
         if entry.session_id in self._ready:
             self._ready_events += 1
             self._ready_bytes += size
-        elif not (session.is_busy or session.is_held):
+        else:
             self._make_ready(entry.session_id, session)
         return evicted
 
@@ -198,6 +200,8 @@ class Buffer:
             self._ready_bytes -= size
             if session.events == 0:
                 del self._ready[entry.session_id]
+        if len(session.waiting) > 2 * session.events + _EVICTED_KEPT:
+            session.waiting = deque(each for each in session.waiting if not each.is_evicted)
         self._forget_if_done(entry.session_id, session)
         self._queued -= 1
         self._bytes -= size
@@ -212,7 +216,8 @@ class Buffer:
     def cut(self) -> list[Entry]:
         """Takes a batch out: as much as the bounds allow of the sessions that wait longest; empty if none is ready.
 
-        The sessions in it are busy until `release`. One event larger than the bound makes a batch alone.
+        A session in it is in no other batch until all of its events in this one are settled. One event larger than the
+        bound makes a batch alone.
         """
         batch: list[Entry] = []
         room = self.batch_bytes - _BRACKET_BYTES
@@ -225,7 +230,6 @@ class Buffer:
             self._ready_events -= session.events + len(taken)
             taken_bytes = sum(len(entry.body) for entry in taken)
             self._ready_bytes -= session.size + taken_bytes
-            session.is_busy = True
             batch += taken
             room -= taken_bytes + len(taken) * _COMMA_BYTES
         return batch
@@ -254,24 +258,22 @@ class Buffer:
         return taken
 
     def settle(self, entries: Iterable[Entry], *, reason: str | None = None) -> None:
-        """Accounts for events of a batch, in their order: delivered, or dropped for a reason."""
+        """Accounts for events of a batch, in their order within a session: delivered, or dropped for a reason."""
         for entry in entries:
-            if self._sessions[entry.session_id].flying.popleft() is not entry:
+            session_id = entry.session_id
+            session = self._sessions.get(session_id)
+            if session is None or not session.flying or session.flying[0] is not entry:
                 raise RuntimeError("events of a session must settle in their order")
+            session.flying.popleft()
             self._queued -= 1
             self._bytes -= len(entry.body)
             if reason is None:
                 self._delivered += 1
             else:
                 self._count_dropped(reason)
-
-    def release(self, session_ids: Iterable[str]) -> None:
-        """Frees the sessions of a batch, all of which is settled."""
-        for session_id in session_ids:
-            session = self._sessions[session_id]
-            session.is_busy = False
-            self._make_ready(session_id, session)
-            self._forget_if_done(session_id, session)
+            if not session.flying:
+                self._make_ready(session_id, session)
+                self._forget_if_done(session_id, session)
 
     def hold(self, session_id: str) -> None:
         """Keeps a session's events here until `let_go`."""
@@ -286,18 +288,17 @@ class Buffer:
         session = self._sessions.get(session_id)
         if session is not None and session.is_held:
             session.is_held = False
-            if not session.is_busy:
-                self._make_ready(session_id, session)
-                self._forget_if_done(session_id, session)
+            self._make_ready(session_id, session)
+            self._forget_if_done(session_id, session)
 
     def _make_ready(self, session_id: str, session: _Session) -> None:
-        if session.events and not session.is_held:
+        if session.events and not (session.flying or session.is_held):
             self._ready[session_id] = session
             self._ready_events += session.events
             self._ready_bytes += session.size
 
     def _forget_if_done(self, session_id: str, session: _Session) -> None:
-        if not (session.events or session.flying or session.is_busy or session.is_held):
+        if not (session.events or session.flying or session.is_held):
             del self._sessions[session_id]
 
     # -- questions ----------------------------------------------------------------------------------------------------
@@ -307,10 +308,15 @@ class Buffer:
         """Whether a batch could be cut."""
         return bool(self._ready)
 
+    def is_ready(self, session_id: str) -> bool:
+        """Whether a batch could be cut of this session."""
+        return session_id in self._ready
+
     @property
     def has_full_batch(self) -> bool:
         """Whether a batch would reach one of its bounds."""
-        return self._ready_events >= MAX_BATCH_EVENTS or self._ready_bytes >= self.batch_bytes
+        body = self._ready_bytes + (self._ready_events - 1) * _COMMA_BYTES + _BRACKET_BYTES
+        return self._ready_events >= MAX_BATCH_EVENTS or body >= self.batch_bytes
 
     @property
     def queued(self) -> int:

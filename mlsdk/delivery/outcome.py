@@ -11,8 +11,7 @@ from typing import Final
 MAX_RETRY_AFTER: Final = 600.0
 """Seconds: a longer `Retry-After` is cut to this."""
 _TRY_LATER: Final = frozenset({408, 425, 429, 502, 503, 504})
-_WRONG_PLACE: Final = frozenset({404, 405})
-_WRONG_KEY: Final = frozenset({401, 403})
+_BAD_EVENT: Final = frozenset({400, 422})
 
 
 class Verdict(Enum):
@@ -20,14 +19,15 @@ class Verdict(Enum):
 
     DELIVERED = "delivered"
     REFUSED = "refused"
-    """The service does not want at least one of the events (400, 422, and any 4xx not named below)."""
+    """The service does not want at least one of the events (400, 422)."""
     TOO_LARGE = "too large"
     TRY_LATER = "try later"
     """Nothing is wrong with the events: no answer, or an answer that says so (408, 425, 429, 502, 503, 504)."""
     SERVER_ERROR = "server error"
     """500 and the other 5xx: the service's fault, or an event that it cannot stand."""
     NOT_ALLOWED = "not allowed"
-    """The key, the project or the address is wrong (401, 403, 404, 405, any redirect)."""
+    """The key, the project, the address or something else about every request is wrong (any redirect, and any 4xx that
+    is none of the above: 401, 403, 404, 405, and so 402, 407 or 410 too, which say nothing against an event)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Outcome:
         status: The HTTP status, or -1 when there was no answer.
         message: The service's own text, or what went wrong on the way.
         after: Seconds that the service asks to leave it alone, if it said so.
-        is_unreachable: No connection could be made at all (refused, no such host, bad certificate).
+        is_unreachable: No connection could be made at all (refused, too slow, no such host, bad certificate).
     """
 
     verdict: Verdict
@@ -73,9 +73,9 @@ def _verdict(status: int) -> Verdict:
         return Verdict.TOO_LARGE
     if status in _TRY_LATER:
         return Verdict.TRY_LATER
-    if status in _WRONG_KEY or status in _WRONG_PLACE or 300 <= status < 400:
-        return Verdict.NOT_ALLOWED
-    return Verdict.REFUSED if 400 <= status < 500 else Verdict.SERVER_ERROR
+    if status in _BAD_EVENT:
+        return Verdict.REFUSED
+    return Verdict.NOT_ALLOWED if 300 <= status < 500 else Verdict.SERVER_ERROR
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:

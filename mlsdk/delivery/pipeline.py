@@ -11,6 +11,7 @@ One Delivery exists for each connection (address, project, key) in a process; cl
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -33,6 +34,7 @@ from mlsdk.delivery.transport import HTTPTransport
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
+from mlsdk.http import check_trust
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ MASKED: Final = "before_send"
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
 """Dropped because the service does not want it."""
+_REFUSED_THING: Final = {
+    **dict.fromkeys((401, 403), "the key or project"),
+    **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), "the address"),
+}
 
 
 class Endable(Protocol):
@@ -60,6 +66,21 @@ class _Waiter:
         # True: settled. False: it makes no sense to wait, since the key is refused.
         self.future: Future[bool] = Future()
         self.future.set_running_or_notify_cancel()  # so that one who gives up waiting cannot cancel it
+
+
+class _Trouble:
+    """Something that concerns every session with events here while it lasts; each is told once."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._error = DeliveryError(outcome.message, status=outcome.status, retryable=True)
+        self._told: WeakSet[Observer] = WeakSet()
+
+    def tell(self, observer: Observer) -> Callable[[], None] | None:
+        """What to call to tell an observer, unless it was told."""
+        if observer in self._told:
+            return None
+        self._told.add(observer)
+        return partial(observer.report, self._error)
 
 
 class Delivery:
@@ -84,9 +105,10 @@ class Delivery:
         self._sleeps = False
         self._sleeps_until_full = False
         self._is_hurried = False
-        self._trouble: DeliveryError | None = None
-        self._told: WeakSet[Observer] = WeakSet()
-        self._is_allowed = True
+        self._is_exiting = False
+        # One may begin while the other lasts.
+        self._outage: _Trouble | None = None
+        self._refusal: _Trouble | None = None
         self._outage_began = 0.0
 
     # -- for sessions and exporters -----------------------------------------------------------------------------------
@@ -151,8 +173,12 @@ class Delivery:
 
     def let_go(self, session_id: str) -> None:
         """Ends a `hold`."""
-        self._inbox.append(lambda: self._buffer.let_go(session_id))
+        self._inbox.append(partial(self._let_go, session_id))
         self._pump()
+
+    def _let_go(self, session_id: str) -> None:
+        self._buffer.let_go(session_id)
+        self._hurry_if_awaited(session_id)
 
     def opened(self, session: Endable) -> None:
         """A session has to be ended before the process ends."""
@@ -170,8 +196,16 @@ class Delivery:
         try:
             return answer.result(timeout=1)
         except FutureTimeoutError:
-            # Called from a signal handler that interrupted this thread with the lock in its hand.
-            return self._buffer.stats()
+            # Called from a signal handler that interrupted this thread with the lock in its hand: one event may just be
+            # on its way from one count to the next.
+            stats = self._buffer.stats()
+            stats["accepted"] = stats["delivered"] + stats["queued"] + sum(stats["dropped"].values())
+            return stats
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether the service cannot be reached, or refuses the key, as far as is known."""
+        return self._outage is not None or self._refusal is not None
 
     def _drop(
         self,
@@ -201,15 +235,21 @@ class Delivery:
                 action = self._after.popleft()
             except IndexError:  # another thread was faster
                 break
-            action()
+            try:
+                action()
+            except Exception as problem:
+                # Neither a caller of offer() nor the sender can help it.
+                logger.error("an observer of delivery failed with %s", type(problem).__name__)
 
     @contextmanager
     def _exclusive(self) -> Iterator[Buffer]:
         """The buffer, for the sender's thread, which may wait for the lock."""
-        with self._lock:
-            self._work_off()
-            yield self._buffer
-        self._pump()
+        try:
+            with self._lock:
+                self._work_off()
+                yield self._buffer
+        finally:
+            self._pump()
 
     def _work_off(self) -> None:
         """Under the lock."""
@@ -221,8 +261,13 @@ class Delivery:
             for gone in self._buffer.offer(item):
                 self._note_gone(gone, DeliveryError("an event was dropped: the queue is full"))
                 self._check_waiters(gone.session_id)
-            if self._trouble is not None:
-                self._tell_trouble(item)
+            if self._refusal is not None:
+                self._tell(self._refusal, item)
+            if self._outage is not None:
+                self._tell(self._outage, item)
+        self._wake_if_due()
+
+    def _wake_if_due(self) -> None:
         if self._sleeps and self._buffer.has_ready and (not self._sleeps_until_full or self._buffer.has_full_batch):
             self._wake()
 
@@ -240,15 +285,21 @@ class Delivery:
     # -- waiters ------------------------------------------------------------------------------------------------------
 
     def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
-        if self._is_allowed:
+        if self._refusal is None:
             wanted = self._buffer.unsettled_sessions() if session_ids is None else session_ids
             for session_id in wanted:
                 if self._buffer.oldest(session_id) is not None:
                     waiter.sessions += 1
                     self._waiters.setdefault(session_id, []).append((self._buffer.newest, waiter))
         if waiter.sessions == 0:
-            self._after.append(partial(waiter.future.set_result, self._is_allowed))
+            self._after.append(partial(waiter.future.set_result, self._refusal is None))
         else:
+            self._is_hurried = True
+            self._wake()
+
+    def _hurry_if_awaited(self, session_id: str) -> None:
+        """A session may be cut again, and somebody waits for it: it shall not gather until other requests return."""
+        if session_id in self._waiters and self._buffer.is_ready(session_id):
             self._is_hurried = True
             self._wake()
 
@@ -280,6 +331,8 @@ class Delivery:
         """The worker of this process."""
         transport = HTTPTransport(self._config.connection, connections=MAX_SENDING)
         self._worker = Worker(self, transport, jitter=random.random, new_key=lambda: uuid.uuid4().hex)
+        if self._is_exiting:
+            self._worker.hurry()
         await self._worker.run()
 
     def cut(self, *, is_idle: bool) -> list[Entry]:
@@ -297,8 +350,8 @@ class Delivery:
         with self._exclusive():
             self._sleeps = True
             self._sleeps_until_full = not is_idle
-            # An event that came since the last cut is found by _pump, at the end of _exclusive, or was found before.
-            self._work_off()
+            # For an event that came since the last cut.
+            self._wake_if_due()
 
     def settle(self, entries: Sequence[Entry], refusal: Outcome | None = None) -> None:
         """Events of a batch were delivered, or refused for good."""
@@ -309,13 +362,10 @@ class Delivery:
                     self._note_gone(entry, DeliveryError(refusal.message, status=refusal.status))
                 elif entry.on_settled is not None:
                     self._after.append(partial(entry.on_settled, True))
-            for session_id in {entry.session_id for entry in entries}:
+            for session_id in {entry.session_id: None for entry in entries}:
                 self._check_waiters(session_id)
-
-    def release(self, batch: Iterable[Entry]) -> None:
-        """All of a batch is settled."""
-        with self._exclusive() as buffer:
-            buffer.release({entry.session_id: None for entry in batch})
+                self._hurry_if_awaited(session_id)
+            self._wake_if_due()
 
     def learn_too_large(self, size: int) -> None:
         """A body of so many bytes is too large for the service."""
@@ -327,10 +377,11 @@ class Delivery:
         with self._exclusive() as buffer:
             queued = buffer.queued
             if is_reachable:
-                self._trouble = None
+                self._outage = None
             else:
                 self._outage_began = time.monotonic()
-                self._begin_trouble(outcome, buffer)
+                self._outage = _Trouble(outcome)
+                self._tell_all(self._outage, buffer)
         where = self._config.connection.server_endpoint
         if is_reachable:
             seconds = time.monotonic() - self._outage_began
@@ -342,29 +393,25 @@ class Delivery:
     def allowed_changed(self, outcome: Outcome, *, is_allowed: bool) -> None:
         """Says once that the service refuses everything, or that it no longer does."""
         with self._exclusive() as buffer:
-            self._is_allowed = is_allowed
             if is_allowed:
-                self._trouble = None
+                self._refusal = None
             else:
-                self._begin_trouble(outcome, buffer)
+                self._refusal = _Trouble(outcome)
+                self._tell_all(self._refusal, buffer)
                 self._dismiss_waiters()
         if is_allowed:
-            logger.warning("the service accepts the key again")
+            logger.warning("the service takes events again")
         else:
-            what = "the key or project" if outcome.status in (401, 403) else "the address"
+            what = _REFUSED_THING.get(outcome.status, "every request")
             logger.error("the service refuses %s (HTTP status %d); events wait until it does not", what, outcome.status)
 
-    def _begin_trouble(self, outcome: Outcome, buffer: Buffer) -> None:
-        self._trouble = DeliveryError(outcome.message, status=outcome.status, retryable=True)
-        self._told = WeakSet()
+    def _tell_all(self, trouble: _Trouble, buffer: Buffer) -> None:
         for entry in buffer.entries():
-            self._tell_trouble(entry)
+            self._tell(trouble, entry)
 
-    def _tell_trouble(self, entry: Entry) -> None:
-        observer, trouble = entry.observer, self._trouble
-        if observer is not None and trouble is not None and observer not in self._told:
-            self._told.add(observer)
-            self._after.append(partial(observer.report, trouble))
+    def _tell(self, trouble: _Trouble, entry: Entry) -> None:
+        if entry.observer is not None and (report := trouble.tell(entry.observer)) is not None:
+            self._after.append(report)
 
     # -- for the host (a Drainable) -----------------------------------------------------------------------------------
 
@@ -378,13 +425,14 @@ class Delivery:
         for session in list(self._open):
             session.abandon()
         self.settled()
+        self._is_exiting = True
         if self._worker is not None:
             host.call_soon(self._worker.hurry)
 
     def is_drained(self) -> bool:
         """Whether nothing is left, or the key is refused."""
         self._pump()
-        return self.left_over() == 0 or not self._is_allowed
+        return self.left_over() == 0 or self._refusal is not None
 
     def last_answer(self) -> float:
         """When the service last answered, or asked to be left alone until."""
@@ -403,13 +451,28 @@ class Delivery:
 _inherited: list[object] = []
 """Of the parent process: neither to be used nor closed nor collected here."""
 _deliveries: dict[Connection, Delivery] = {}
-_registry_lock = threading.Lock()
+# Reentrant, for a signal handler that makes a client while one is made.
+_registry_lock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _registry_lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
+    _registry_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def delivery_for(config: Config) -> Delivery:
-    """The one delivery of this process for a connection; the first to ask sets its limits."""
+    """The one delivery of this process for a connection; the first to ask sets its limits.
+
+    Raises:
+        ConfigurationError: The file of certificate authorities cannot be read.
+    """
     with _registry_lock:
         delivery = _deliveries.get(config.connection)
         if delivery is None:
+            check_trust(config.connection)
             delivery = _deliveries[config.connection] = Delivery(config)
         return delivery

@@ -7,8 +7,11 @@
 | refused | halve | send it bare (no array); refused again: refuse |
 | not allowed, key known good | as refused | as refused, but refuse only after a probe just passed |
 | not allowed, key not known good | hold, and probe | hold, and probe |
-| server error | wait; after 5 tries halve | wait; after 10 tries, if others got through since: refuse |
+| server error | wait; after 5 tries halve | wait; after 10 tries alone, if others got through since: refuse |
 | try later | wait | wait |
+
+Tries alone, and others that got through before the last of them: else a connection that is tied to one broken machine
+of the service would have every event of a batch refused at once.
 """
 
 from __future__ import annotations
@@ -54,8 +57,8 @@ def next_action(
         outcome: What became of the last try.
         size: Events in the shipment.
         is_bare: The last try was of one event outside an array.
-        tries: Tries so far, those before the shipment was halved off included.
-        others_got_through: Another shipment was delivered since this one was first tried.
+        tries: Tries so far: of several events those before they were halved off included, of one event its own.
+        others_got_through: Another shipment was delivered between the first of the tries and the last.
         key_is_good: The last answer before this one was a 2xx, or a probe passed since.
         probe_passed: A probe passed after this very try.
     """

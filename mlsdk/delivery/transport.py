@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final, Protocol
 
 import aiohttp
@@ -17,8 +18,10 @@ NO_EVENTS: Final = b"[]"
 """The body of a probe."""
 CONNECT_TIMEOUT: Final = 5.0
 WHOLE_TIMEOUT: Final = 30.0
-_MAX_ANSWER: Final = 2048
-"""Bytes of an answer that are read: its text only serves as a message."""
+MAX_ANSWER: Final = 2048
+"""Bytes of an answer that are read, at most: its text only serves as a message."""
+ANSWER_TIMEOUT: Final = 1.0
+"""Seconds that the text of an answer may take once its status is known."""
 
 
 class Transport(Protocol):
@@ -34,13 +37,29 @@ class Transport(Protocol):
 class HTTPTransport:
     """The array endpoint over HTTP, with kept-alive connections."""
 
-    def __init__(self, connection: Connection, *, connections: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        connections: int,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        whole_timeout: float = WHOLE_TIMEOUT,
+        answer_timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
+        """Opens nothing yet; to be called in the loop that will use it. All times are in seconds.
+
+        Args:
+            connection: Where the service is.
+            connections: Connections at a time; there must never be more requests than this.
+            connect_timeout: For making a connection, host name and TLS included.
+            whole_timeout: Until the status of the answer is there.
+            answer_timeout: From then on for its text.
+        """
         self._url = connection.server_endpoint + QUEUE_PATH
         self._proxy = proxy_for(connection, self._url)
         self._session = open_session(connection, connections=connections)
-        # The connection is made within CONNECT_TIMEOUT, TLS and host name included; waiting for a free one of the
-        # pool does not count, since there are never more requests than connections.
-        self._timeout = aiohttp.ClientTimeout(total=WHOLE_TIMEOUT, connect=CONNECT_TIMEOUT)
+        self._timeout = aiohttp.ClientTimeout(total=whole_timeout, connect=connect_timeout)
+        self._answer_timeout = answer_timeout
 
     async def send(self, body: bytes, *, key: str) -> Outcome:
         """Posts a body once."""
@@ -54,7 +73,7 @@ class HTTPTransport:
                 timeout=self._timeout,
                 allow_redirects=False,  # the key goes to no other host
             ) as answer:
-                text = await answer.content.read(_MAX_ANSWER)
+                text = await self._read(answer)
                 return of_answer(
                     answer.status,
                     text.decode("utf-8", "replace").strip(),
@@ -64,6 +83,19 @@ class HTTPTransport:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as problem:
             return failure(problem)
 
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        """The start of the text. Whatever becomes of it, the status stands: what was delivered is not sent again."""
+        text = bytearray()
+
+        async def read() -> None:
+            # To the end, if that is near: else the connection could not be used again.
+            while len(text) < MAX_ANSWER and (part := await answer.content.read(MAX_ANSWER - len(text))):
+                text.extend(part)
+
+        with suppress(aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
+            await asyncio.wait_for(read(), self._answer_timeout)
+        return bytes(text)
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._session.close()
@@ -71,8 +103,12 @@ class HTTPTransport:
 
 def failure(problem: Exception) -> Outcome:
     """The meaning of an exception of aiohttp: its kind and the operating system's words, never a header."""
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        return of_failure(f"cannot connect: {problem.certificate_error}", is_unreachable=True)
     if isinstance(problem, aiohttp.ClientConnectorError):
         return of_failure(f"cannot connect: {problem.os_error}", is_unreachable=True)
+    if isinstance(problem, aiohttp.ConnectionTimeoutError):
+        return of_failure("cannot connect in time", is_unreachable=True)
     if isinstance(problem, (asyncio.TimeoutError, TimeoutError)):
         return of_failure("no answer in time")
     return of_failure(f"the connection failed: {type(problem).__name__}")

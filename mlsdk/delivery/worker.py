@@ -2,6 +2,8 @@
 
 The first event goes at once; while a request is on its way, what arrives gathers for the next one. A further request
 starts beside it only for a full batch, for somebody who waits, or when the first has been silent for a while.
+A batch is frozen once it was sent. When it has to be halved, its parts are worked off one after another; a part that
+the service cannot stand while it takes others is overtaken by those of other sessions.
 Runs on the host's loop alone. Decisions are made elsewhere: what an answer means in `outcome`, what to do about it in
 `retry`, which events go in `buffer`.
 """
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from mlsdk.delivery.buffer import Entry, body_of, halve
@@ -32,6 +35,8 @@ PROBE_EVERY: Final = 60.0
 """Seconds between two questions whether the key is accepted by now."""
 EXIT_WAIT: Final = 0.2
 """Seconds: the longest back-off once the process is ending."""
+SAY_AGAIN: Final = 60.0
+"""Seconds between two log lines about mistakes of our own."""
 
 
 class Door(Protocol):
@@ -44,10 +49,7 @@ class Door(Protocol):
         """The worker will look again when `wake` is called: for any event if idle, else for a full batch."""
 
     def settle(self, entries: Sequence[Entry], refusal: Outcome | None = None) -> None:
-        """Events of a batch were delivered, or refused for good."""
-
-    def release(self, batch: Iterable[Entry]) -> None:
-        """All of a batch is settled."""
+        """Events of a batch were delivered, or refused for good; a session whose last one this was may be cut again."""
 
     def learn_too_large(self, size: int) -> None:
         """A body of so many bytes is too large for the service."""
@@ -62,16 +64,46 @@ class Door(Protocol):
 class _Shipment:
     """Events that are sent in one body; the body and its key stay the same from try to try."""
 
-    __slots__ = ("body", "delivered_before", "entries", "failures", "is_bare", "key", "tries")
+    __slots__ = (
+        "body",
+        "delivered_before",
+        "delivered_meanwhile",
+        "entries",
+        "failures",
+        "is_bare",
+        "is_sent",
+        "key",
+        "not_before",
+        "sessions",
+        "tries",
+    )
 
-    def __init__(self, entries: Sequence[Entry], key: str, *, tries: int, delivered_before: int, is_bare: bool) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], key: str, *, tries: int = 0, delivered_before: int, is_bare: bool = False
+    ) -> None:
         self.entries = entries
-        self.key = key
-        self.tries = tries
-        self.failures = 0
-        self.delivered_before = delivered_before
-        self.is_bare = is_bare
+        self.sessions = frozenset(entry.session_id for entry in entries)
         self.body = entries[0].body if is_bare else body_of(entries)
+        self.key = key
+        self.is_bare = is_bare
+        self.is_sent = False
+        self.tries = tries
+        self.failures = 0  # those that were answered by waiting, in a row
+        self.not_before = 0.0  # the end of its back-off, in the loop's seconds
+        # Shipments delivered before the first try of these events, and before the last one.
+        self.delivered_before = delivered_before
+        self.delivered_meanwhile = delivered_before
+
+
+class _Lane:
+    """A batch on its way: the parts of it that are left, in their order."""
+
+    __slots__ = ("failures", "is_stalled", "parts")
+
+    def __init__(self, parts: list[_Shipment]) -> None:
+        self.parts = parts
+        self.failures = 0  # in a row, without a wait in between
+        self.is_stalled = False  # the service, rather than a part, is to be left alone
 
 
 class Worker:
@@ -107,6 +139,8 @@ class Worker:
         self._key_is_good = False
         self._arrays_work = False
         self._only_bare_works = False
+        self._mistakes = 0
+        self._say_mistakes_from = 0.0
 
     # -- from outside -------------------------------------------------------------------------------------------------
 
@@ -126,7 +160,11 @@ class Worker:
         """Works until cancelled."""
         try:
             while True:
-                self._start_lanes()
+                try:
+                    self._start_lanes()
+                except Exception as problem:
+                    self._say_mistake(problem)
+                    asyncio.get_running_loop().call_later(PATIENCE, self.wake)
                 await self._woken.wait()
                 self._woken.clear()
         finally:
@@ -134,126 +172,135 @@ class Worker:
                 task.cancel()
             await self._transport.close()
 
+    def _say_mistake(self, problem: Exception) -> None:
+        """Logs where something went wrong that never should; what the exception says may hold a text or the key."""
+        self._mistakes += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._say_mistakes_from:
+            self._say_mistakes_from = now + SAY_AGAIN
+            where = "".join(traceback.format_tb(problem.__traceback__))
+            kind = type(problem).__name__
+            logger.error("delivery made a mistake, its %d., and goes on: %s\n%s", self._mistakes, kind, where)
+
     # -- lanes --------------------------------------------------------------------------------------------------------
 
     def _start_lanes(self) -> None:
         loop = asyncio.get_running_loop()
-        is_idle = True
         while self._allowed.is_set() and self._has_room_for_a_lane():
             is_idle = all(loop.time() - began >= PATIENCE for began in self._lanes.values())
             batch = self._door.cut(is_idle=is_idle)
             if not batch:
-                break
+                self._door.sleep(is_idle=is_idle)
+                return
             lane = loop.create_task(self._deliver(batch))
             self._lanes[lane] = loop.time()
             lane.add_done_callback(self._end_lane)
             # A little late, lest the clock's grain make the lane look younger than PATIENCE.
             loop.call_later(PATIENCE * 1.01, self.wake)
-        self._door.sleep(is_idle=is_idle)
+        # No event can make room. A lane that ends or begins to wait does, and so does the end of a hold; each wakes.
 
     def _has_room_for_a_lane(self) -> bool:
         return len(self._lanes) < MAX_LANES and len(self._lanes) - self._waiting_lanes < MAX_SENDING
 
     def _end_lane(self, lane: asyncio.Task[None]) -> None:
         del self._lanes[lane]
-        if not lane.cancelled() and (problem := lane.exception()) is not None:
-            logger.error("a delivery ended with %s", type(problem).__name__, exc_info=problem)
         self.wake()
 
     async def _deliver(self, batch: list[Entry]) -> None:
-        parts = deque(self._shipments(batch))
-        while parts:
-            shipment = parts[0]
-            outcome = await self._send(shipment)
-            action = await self._decide(shipment, outcome)
-            if action is Action.SETTLE:
-                self._note_delivered(shipment)
-                self._door.settle(parts.popleft().entries)
-            elif action is Action.REFUSE:
-                self._door.settle(parts.popleft().entries, outcome)
-            elif action is Action.HALVE:
-                parts.popleft()
-                parts.extendleft(reversed(self._halves(shipment, outcome)))
-            elif action is Action.SEND_BARE:
-                parts[0] = self._shipment(shipment.entries, like=shipment, is_bare=True)
-            elif action is Action.WAIT:
-                shipment.failures += 1
-                await self._back_off(wait_seconds(shipment.failures, jitter=self._jitter()))
-        self._door.release(batch)
+        lane: _Lane | None = None
+        mistakes = 0
+        while lane is None or lane.parts:
+            try:
+                if lane is None:
+                    lane = _Lane([self._shipment(batch)])
+                else:
+                    await self._advance(lane)
+                mistakes = 0
+            except Exception as problem:  # noqa: PERF203  (a round is a request)
+                # What is settled is settled. The rest has to go somewhere, so it is tried again.
+                self._say_mistake(problem)
+                mistakes += 1
+                await self._back_off(wait_seconds(mistakes, jitter=1.0))
 
-    def _shipments(self, batch: list[Entry]) -> list[_Shipment]:
-        if self._only_bare_works:
-            return [self._shipment([entry], is_bare=True) for entry in batch]
-        return [self._shipment(batch)]
+    async def _advance(self, lane: _Lane) -> None:
+        """One try of one part of a batch, and what follows from it."""
+        part = await self._next_part(lane)
+        place = lane.parts.index(part)
+        if self._only_bare_works and not (part.is_bare or part.is_sent):
+            bare = [self._shipment([entry], like=part, is_bare=True) for entry in part.entries]
+            lane.parts[place : place + 1] = bare
+            return
+        outcome = await self._send(part)
+        action = await self._decide(part, outcome)
+        if action is Action.WAIT:
+            self._postpone(lane, part, outcome)
+            return
+        lane.failures = 0
+        lane.is_stalled = False
+        if action is Action.SETTLE:
+            self._note_delivered(part)
+            self._door.settle(part.entries)
+            del lane.parts[place]
+        elif action is Action.REFUSE:
+            self._door.settle(part.entries, outcome)
+            del lane.parts[place]
+        elif action is Action.HALVE:
+            lane.parts[place : place + 1] = self._halves(part, outcome)
+        elif action is Action.SEND_BARE:
+            lane.parts[place] = self._shipment(part.entries, like=part, is_bare=True)
+        # After Action.PROBE the part is sent again when the hold is over: until then nothing is known against it.
+
+    async def _next_part(self, lane: _Lane) -> _Shipment:
+        """The part to try now, never one with a session of which an earlier part is left. Waits for it if need be."""
+        now = asyncio.get_running_loop().time()
+        if not lane.is_stalled and lane.parts[0].not_before <= now:
+            return lane.parts[0]
+        first_in_line: list[_Shipment] = []
+        sessions: set[str] = set()
+        for part in lane.parts:
+            if sessions.isdisjoint(part.sessions):
+                first_in_line.append(part)
+            sessions |= part.sessions
+        waiting = [part for part in first_in_line if part.not_before > now]
+        if len(waiting) < len(first_in_line) and not (lane.is_stalled and waiting):
+            return min((part for part in first_in_line if part.not_before <= now), key=lambda part: part.failures)
+        part = min(waiting, key=lambda part: part.not_before)
+        await self._back_off(part.not_before - now)
+        lane.failures = 0
+        lane.is_stalled = False
+        return part
+
+    def _postpone(self, lane: _Lane, part: _Shipment, outcome: Outcome) -> None:
+        part.failures += 1
+        wait = wait_seconds(part.failures, jitter=self._jitter())
+        part.not_before = asyncio.get_running_loop().time() + wait
+        # One error may be the fault of the event, and then others get through. Two in a row are the service's, and so
+        # is any other failure: it is left alone.
+        lane.failures += 1
+        is_suspect = outcome.verdict is Verdict.SERVER_ERROR and len(part.entries) == 1
+        lane.is_stalled = lane.failures > 1 or not is_suspect
 
     def _shipment(self, entries: Sequence[Entry], *, like: _Shipment | None = None, is_bare: bool = False) -> _Shipment:
         return _Shipment(
             entries,
             self._new_key(),
-            tries=like.tries if like else 0,
-            delivered_before=like.delivered_before if like else self._delivered,
+            tries=0 if like is None or len(entries) == 1 else like.tries,
+            delivered_before=self._delivered if like is None else like.delivered_before,
             is_bare=is_bare,
         )
 
-    def _halves(self, shipment: _Shipment, outcome: Outcome) -> list[_Shipment]:
+    def _halves(self, part: _Shipment, outcome: Outcome) -> list[_Shipment]:
         is_too_large = outcome.verdict is Verdict.TOO_LARGE
         if is_too_large:
-            self._door.learn_too_large(len(shipment.body))
-        return [self._shipment(half, like=shipment) for half in halve(shipment.entries, by_size=is_too_large)]
+            self._door.learn_too_large(len(part.body))
+        return [self._shipment(half, like=part) for half in halve(part.entries, by_size=is_too_large)]
 
-    def _note_delivered(self, shipment: _Shipment) -> None:
+    def _note_delivered(self, part: _Shipment) -> None:
         self._delivered += 1
-        if not shipment.is_bare:
+        if not part.is_bare:
             self._arrays_work = True
         elif not self._arrays_work:
             self._only_bare_works = True
-
-    # -- one try ------------------------------------------------------------------------------------------------------
-
-    async def _send(self, shipment: _Shipment) -> Outcome:
-        await self._allowed.wait()
-        async with self._sending:
-            while (quiet := self._quiet_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110  (it may grow)
-                await asyncio.sleep(quiet)
-            shipment.tries += 1
-            return await self._post(shipment.body, shipment.key)
-
-    async def _post(self, body: bytes, key: str) -> Outcome:
-        try:
-            outcome = await self._transport.send(body, key=key)
-        except Exception as problem:  # a bug, or an error that nobody foresaw: the events are worth another try
-            logger.exception("sending failed in a way that it should not")
-            outcome = of_failure(f"sending failed: {type(problem).__name__}")
-        now = asyncio.get_running_loop().time()
-        if outcome.status > 0:
-            self._last_answer = now
-        if outcome.after is not None and outcome.verdict is not Verdict.DELIVERED:
-            self._quiet_until = max(self._quiet_until, now + outcome.after)
-        if self._outage.see(outcome):
-            self._door.reachable_changed(outcome, is_reachable=not self._outage.is_on)
-        return outcome
-
-    async def _decide(self, shipment: _Shipment, outcome: Outcome) -> Action:
-        key_was_good, self._key_is_good = self._key_is_good, outcome.verdict is Verdict.DELIVERED
-        action = self._next_action(shipment, outcome, key_is_good=key_was_good, probe_passed=False)
-        if action is Action.PROBE:
-            if await self._probe() is None:
-                self._key_is_good = True
-                return self._next_action(shipment, outcome, key_is_good=True, probe_passed=True)
-            self._begin_hold(outcome)
-            # The shipment is sent again when the hold is over: until then nothing is known against its events.
-        return action
-
-    def _next_action(self, shipment: _Shipment, outcome: Outcome, *, key_is_good: bool, probe_passed: bool) -> Action:
-        return next_action(
-            outcome,
-            size=len(shipment.entries),
-            is_bare=shipment.is_bare,
-            tries=shipment.tries,
-            others_got_through=self._delivered > shipment.delivered_before,
-            key_is_good=key_is_good,
-            probe_passed=probe_passed,
-        )
 
     async def _back_off(self, seconds: float) -> None:
         self._waiting_lanes += 1
@@ -268,31 +315,89 @@ class Worker:
         finally:
             self._waiting_lanes -= 1
 
+    # -- one try ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A place among the requests that are on their way, once the service wants to hear from anybody."""
+        async with self._sending:
+            while (quiet := self._quiet_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110  (it may grow)
+                await asyncio.sleep(quiet)
+            yield
+
+    async def _send(self, part: _Shipment) -> Outcome:
+        while True:
+            await self._allowed.wait()
+            async with self._turn():
+                if self._allowed.is_set():  # no hold began in the meantime
+                    part.is_sent = True
+                    part.tries += 1
+                    part.delivered_meanwhile = self._delivered
+                    return await self._post(part.body, part.key)
+
+    async def _post(self, body: bytes, key: str) -> Outcome:
+        try:
+            outcome = await self._transport.send(body, key=key)
+        except Exception as problem:  # an error that nobody foresaw: the events are worth another try
+            self._say_mistake(problem)
+            outcome = of_failure(f"sending failed: {type(problem).__name__}")
+        now = asyncio.get_running_loop().time()
+        if outcome.status > 0:
+            self._last_answer = now
+        if outcome.after is not None and outcome.verdict is not Verdict.DELIVERED:
+            self._quiet_until = max(self._quiet_until, now + outcome.after)
+        if self._outage.see(outcome):
+            self._door.reachable_changed(outcome, is_reachable=not self._outage.is_on)
+        return outcome
+
+    async def _decide(self, part: _Shipment, outcome: Outcome) -> Action:
+        key_was_good, self._key_is_good = self._key_is_good, outcome.verdict is Verdict.DELIVERED
+        action = self._next_action(part, outcome, key_is_good=key_was_good, probe_passed=False)
+        if action is Action.PROBE:
+            if await self._probe() is None:
+                self._key_is_good = True
+                return self._next_action(part, outcome, key_is_good=True, probe_passed=True)
+            self._begin_hold(outcome)
+        return action
+
+    def _next_action(self, part: _Shipment, outcome: Outcome, *, key_is_good: bool, probe_passed: bool) -> Action:
+        return next_action(
+            outcome,
+            size=len(part.entries),
+            is_bare=part.is_bare,
+            tries=part.tries,
+            others_got_through=part.delivered_meanwhile > part.delivered_before,
+            key_is_good=key_is_good,
+            probe_passed=probe_passed,
+        )
+
     # -- a key that is refused ----------------------------------------------------------------------------------------
 
     async def _probe(self) -> Outcome | None:
         """Sends an array of no events; None when the service takes it (or minds only that it is empty)."""
-        outcome = await self._post(NO_EVENTS, self._new_key())
+        async with self._turn():
+            outcome = await self._post(NO_EVENTS, self._new_key())
         passed = outcome.verdict in (Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE)
         return None if passed else outcome
 
     def _begin_hold(self, outcome: Outcome) -> None:
         if self._allowed.is_set():
             self._allowed.clear()
-            self._door.allowed_changed(outcome, is_allowed=False)
             self._prober = asyncio.get_running_loop().create_task(self._end_hold(outcome))
+            self._door.allowed_changed(outcome, is_allowed=False)
 
     async def _end_hold(self, outcome: Outcome) -> None:
         problem: Outcome | None = outcome
         failures = 0
         while problem is not None:
             if problem.verdict is Verdict.NOT_ALLOWED:
+                failures = 0
                 await asyncio.sleep(PROBE_EVERY)
             else:
                 failures += 1
-                await asyncio.sleep(wait_seconds(failures, jitter=self._jitter(), after=problem.after))
+                await asyncio.sleep(wait_seconds(failures, jitter=self._jitter()))
             problem = await self._probe()
         self._key_is_good = True
         self._allowed.set()
-        self._door.allowed_changed(outcome, is_allowed=True)
         self.wake()
+        self._door.allowed_changed(outcome, is_allowed=True)
