@@ -267,7 +267,7 @@ def identify(
 ) -> Event:
     """The user is `id` from here on, or has new traits; one of `id` and `device_id` is required."""
     event: dict[str, str | Mapping[str, Value]] = {"type": IDENTIFY, **who, "timestamp": format_timestamp(moment)}
-    event.update(identity(id=id, device_id=device_id or who.get("device_id")))
+    event.update(identity(id=id, device_id=who.get("device_id") if device_id is None else device_id))
     return _with_values(event, "traits", check_values("traits", traits))
 
 

@@ -407,7 +407,7 @@ def test_an_ended_conversation_may_get_events_and_may_be_opened_again(service: L
 def test_starting_an_open_conversation_is_refused(service: LocalMindlytics) -> None:
     async def script(session: Session) -> None:
         await session.start_conversation(conversation_id="c")
-        with pytest.raises(InvalidEventError, match="conversation_id.*'c' is open"):
+        with pytest.raises(InvalidEventError, match=r"conversation_id.*'c' is open"):
             await session.start_conversation(conversation_id="c")
 
     assert names(recorded(service, script, device_id="d")) == ["start_session", "Conversation Started"]

@@ -142,3 +142,42 @@ class Told:
 
     def __call__(self, error: Any) -> None:
         self.errors.append(error)
+
+
+def stream_problems(events: Iterable[Mapping[str, Any]], *, unknown: frozenset[str] = frozenset()) -> list[str]:
+    """What is wrong with the events of one owned session, none of whose ends was given a time by the caller.
+
+    Args:
+        events: In order.
+        unknown: Conversations that the caller named without opening them: they may appear anywhere.
+    """
+    problems: list[str] = []
+    is_open, conversations, latest = False, set[str](), ""
+    for number, event in enumerate(events):
+        kind, conversation = names([event])[0], event.get("conversation_id")
+        if kind == "start_session":
+            if is_open:
+                problems.append(f"{number}: started twice")
+            is_open, latest = True, ""
+            continue
+        if not is_open:
+            problems.append(f"{number}: {kind} outside of a session")
+        if kind in ("Conversation Ended", "end_session") and event["timestamp"] < latest:
+            problems.append(f"{number}: {kind} at {event['timestamp']}, before {latest}")
+        latest = max(latest, event["timestamp"])
+        if kind == "end_session":
+            if conversations:
+                problems.append(f"{number}: {sorted(conversations)} not ended")
+            is_open, conversations = False, set()
+        elif kind == "Conversation Started":
+            if conversation in conversations:
+                problems.append(f"{number}: {conversation} started twice")
+            conversations.add(str(conversation))
+        elif conversation is not None and conversation not in unknown:
+            if conversation not in conversations:
+                problems.append(f"{number}: {kind} in {conversation}, which is not open")
+            if kind == "Conversation Ended":
+                conversations.discard(conversation)
+    if is_open:
+        problems.append("not ended")
+    return problems

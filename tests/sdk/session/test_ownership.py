@@ -169,9 +169,9 @@ def test_an_owned_session_that_is_part_of_a_cycle_is_ended_too(service: LocalMin
 
     async def main() -> None:
         await say(Handler().session)
-        await client.flush()  # until then the sender knows whom to tell of trouble
-        gc.collect()
-        await client.flush()
+        while len(service.events()) < len(WHOLE):
+            await client.flush()  # until it has returned, the sender knows whom to tell of trouble
+            gc.collect()
 
     asyncio.run(main())
 
