@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -73,7 +74,9 @@ def problems_of(client: Client, recorded: Recorded, findings: Findings | None) -
     problems = []
     if ledger["delivered"] != ledger["accepted"]:
         problems.append(f"not everything was delivered: {_ledger(client)}")
-    problems += [f"{error.status}: {error.message}" for error in recorded.errors if error.status >= 400]
+        # Only then: sessions are told of outages too, and those that have passed did no harm.
+        told = Counter(f"{error.status}: {error.message}" for error in recorded.errors)
+        problems += [f"{count:,} times {what}" for what, count in told.most_common()]
     if findings is None:
         return problems
     for what in ("sessions", "turns", "events"):

@@ -47,6 +47,14 @@ def test_what_the_service_refuses_fails_the_import(examples: Path, file: Path, s
     assert result.returncode == 1
     assert "not everything was delivered" in result.stderr
     assert "dropped 17 refused" in result.stderr
+    assert "17 times 400: no" in result.stderr
+
+
+def test_an_outage_that_passes_does_no_harm(examples: Path, file: Path, service: LocalMindlytics) -> None:
+    service.fail_next(503, headers={"Retry-After": "0"}, times=3)
+    result = child.run(examples / "import_history.py", "--file", str(file), env=service.environment)
+    assert result.returncode == 0, result.stderr
+    assert "5 of 5 turns are there" in result.stdout
 
 
 def test_without_an_account_it_says_what_is_missing(examples: Path, file: Path) -> None:
