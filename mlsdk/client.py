@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from time import monotonic
@@ -124,6 +125,7 @@ class Client:
         self._before_send = before_send
         self._door: Delivery | Nowhere = _door(self._config)
         self._sessions: WeakSet[Session] = WeakSet()
+        self._sessions_lock = threading.Lock()
         self._listener: Listener | None = None
         self._wait: Wait = Suspending()
 
@@ -198,7 +200,8 @@ class Client:
             on_event=on_event,
             join=join,
         )
-        self._sessions.add(session)
+        with self._sessions_lock:  # close() may be going through them in another thread
+            self._sessions.add(session)
         return session
 
     # -- users --------------------------------------------------------------------------------------------------------
@@ -318,9 +321,13 @@ class Client:
             timeout: Seconds, at most; default `flush_timeout`.
         """
         left = clock_of(monotonic, self._config.limits.flush_timeout if timeout is None else timeout)
-        for session in list(self._sessions):
+        with self._sessions_lock:
+            sessions = list(self._sessions)
+        for session in sessions:
             session.abandon()
         await self.flush(left())
+        for session in sessions:
+            await session.flush(left())  # for their callbacks; nothing else is left to wait for
         await self.stop_listening()
 
     def stats(self) -> Stats:

@@ -710,6 +710,7 @@ class Session:
         )
         self._listener = listener
         self._end_settled = Future()
+        self._end_settled.set_running_or_notify_cancel()  # so that who gives up waiting cannot cancel it
         door.hold(session_id)
         listener.ready.add_done_callback(lambda _: door.let_go(session_id))
         host.spawn(listener.run)

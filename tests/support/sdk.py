@@ -149,7 +149,7 @@ def stream_problems(events: Iterable[Mapping[str, Any]], *, unknown: frozenset[s
 
     Args:
         events: In order.
-        unknown: Conversations that the caller named without opening them: they may appear anywhere.
+        unknown: Conversations that the caller named without opening them: their events may come at any time.
     """
     problems: list[str] = []
     is_open, conversations, latest = False, set[str](), ""
@@ -173,8 +173,8 @@ def stream_problems(events: Iterable[Mapping[str, Any]], *, unknown: frozenset[s
             if conversation in conversations:
                 problems.append(f"{number}: {conversation} started twice")
             conversations.add(str(conversation))
-        elif conversation is not None and conversation not in unknown:
-            if conversation not in conversations:
+        elif conversation is not None:
+            if conversation not in conversations | unknown:
                 problems.append(f"{number}: {kind} in {conversation}, which is not open")
             if kind == "Conversation Ended":
                 conversations.discard(conversation)
