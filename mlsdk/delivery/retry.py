@@ -7,11 +7,11 @@
 | refused | halve | send it bare (no array); refused again: refuse |
 | not allowed, key known good | as refused | as refused, but refuse only after a probe just passed |
 | not allowed, key not known good | hold, and probe | hold, and probe |
-| server error | wait; after 5 tries halve | wait; after 10 tries alone, if others got through since: refuse |
+| server error | wait; after 5 of them halve | wait; after 10 alone, if others got through since: refuse |
 | try later | wait | wait |
 
-Tries alone, and others that got through before the last of them: else a connection that is tied to one broken machine
-of the service would have every event of a batch refused at once.
+Of an event alone only its own server errors count, and others have to have got through before the last of them: else a
+connection that is tied to one broken machine of the service would have every event of a batch refused at once.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FIRST_WAIT: Final = 0.5
 """Seconds: the upper end of the first wait; it doubles with each failure in a row."""
 LONGEST_WAIT: Final = 10.0
 """Seconds: the upper end of any wait that the service did not ask for."""
-TRIES_BEFORE_HALVING: Final = 5
-TRIES_BEFORE_REFUSING: Final = 10
+ERRORS_BEFORE_HALVING: Final = 5
+ERRORS_BEFORE_REFUSING: Final = 10
 
 
 class Action(Enum):
@@ -46,7 +46,7 @@ def next_action(
     *,
     size: int,
     is_bare: bool,
-    tries: int,
+    server_errors: int,
     others_got_through: bool,
     key_is_good: bool,
     probe_passed: bool,
@@ -57,8 +57,8 @@ def next_action(
         outcome: What became of the last try.
         size: Events in the shipment.
         is_bare: The last try was of one event outside an array.
-        tries: Tries so far: of several events those before they were halved off included, of one event its own.
-        others_got_through: Another shipment was delivered between the first of the tries and the last.
+        server_errors: Tries that were answered by one; of several events those before they were halved off included.
+        others_got_through: Another shipment was delivered between the first try and the last.
         key_is_good: The last answer before this one was a 2xx, or a probe passed since.
         probe_passed: A probe passed after this very try.
     """
@@ -70,7 +70,7 @@ def next_action(
     if verdict is Verdict.TOO_LARGE:
         return Action.HALVE if size > 1 else Action.REFUSE
     if verdict is Verdict.SERVER_ERROR:
-        return _after_server_error(size, tries, others_got_through)
+        return _after_server_error(size, server_errors, others_got_through)
     action = Action.HALVE if size > 1 else Action.REFUSE if is_bare else Action.SEND_BARE
     if verdict is Verdict.NOT_ALLOWED and not probe_passed and (action is Action.REFUSE or not key_is_good):
         # No event is given up for a key that may have been revoked a moment ago.
@@ -78,10 +78,10 @@ def next_action(
     return action
 
 
-def _after_server_error(size: int, tries: int, others_got_through: bool) -> Action:
-    if size > 1 and tries >= TRIES_BEFORE_HALVING:
+def _after_server_error(size: int, server_errors: int, others_got_through: bool) -> Action:
+    if size > 1 and server_errors >= ERRORS_BEFORE_HALVING:
         return Action.HALVE
-    if size == 1 and tries >= TRIES_BEFORE_REFUSING and others_got_through:
+    if size == 1 and server_errors >= ERRORS_BEFORE_REFUSING and others_got_through:
         return Action.REFUSE
     return Action.WAIT
 

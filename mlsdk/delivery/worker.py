@@ -74,12 +74,12 @@ class _Shipment:
         "is_sent",
         "key",
         "not_before",
+        "server_errors",
         "sessions",
-        "tries",
     )
 
     def __init__(
-        self, entries: Sequence[Entry], key: str, *, tries: int = 0, delivered_before: int, is_bare: bool = False
+        self, entries: Sequence[Entry], key: str, *, server_errors: int, delivered_before: int, is_bare: bool
     ) -> None:
         self.entries = entries
         self.sessions = frozenset(entry.session_id for entry in entries)
@@ -87,9 +87,9 @@ class _Shipment:
         self.key = key
         self.is_bare = is_bare
         self.is_sent = False
-        self.tries = tries
-        self.failures = 0  # those that were answered by waiting, in a row
-        self.not_before = 0.0  # the end of its back-off, in the loop's seconds
+        self.server_errors = server_errors
+        self.failures = 0  # after which it was held back by itself
+        self.not_before = 0.0  # until when, in the loop's seconds
         # Shipments delivered before the first try of these events, and before the last one.
         self.delivered_before = delivered_before
         self.delivered_meanwhile = delivered_before
@@ -98,12 +98,12 @@ class _Shipment:
 class _Lane:
     """A batch on its way: the parts of it that are left, in their order."""
 
-    __slots__ = ("failures", "is_stalled", "parts")
+    __slots__ = ("failures", "not_before", "parts")
 
     def __init__(self, parts: list[_Shipment]) -> None:
         self.parts = parts
-        self.failures = 0  # in a row, without a wait in between
-        self.is_stalled = False  # the service, rather than a part, is to be left alone
+        self.failures = 0  # tries in a row that were in vain
+        self.not_before = 0.0  # the end of its back-off, in the loop's seconds
 
 
 class Worker:
@@ -235,8 +235,10 @@ class Worker:
         if action is Action.WAIT:
             self._postpone(lane, part, outcome)
             return
-        lane.failures = 0
-        lane.is_stalled = False
+        if action is Action.HALVE and outcome.verdict is Verdict.SERVER_ERROR and any(p.failures for p in lane.parts):
+            self._note_failure(lane, self._jitter())  # one event is suspected already, and now these
+        else:
+            lane.failures = 0
         if action is Action.SETTLE:
             self._note_delivered(part)
             self._door.settle(part.entries)
@@ -253,7 +255,7 @@ class Worker:
     async def _next_part(self, lane: _Lane) -> _Shipment:
         """The part to try now, never one with a session of which an earlier part is left. Waits for it if need be."""
         now = asyncio.get_running_loop().time()
-        if not lane.is_stalled and lane.parts[0].not_before <= now:
+        if not lane.parts[0].failures and lane.not_before <= now:
             return lane.parts[0]
         first_in_line: list[_Shipment] = []
         sessions: set[str] = set()
@@ -261,30 +263,52 @@ class Worker:
             if sessions.isdisjoint(part.sessions):
                 first_in_line.append(part)
             sessions |= part.sessions
-        waiting = [part for part in first_in_line if part.not_before > now]
-        if len(waiting) < len(first_in_line) and not (lane.is_stalled and waiting):
-            return min((part for part in first_in_line if part.not_before <= now), key=lambda part: part.failures)
-        part = min(waiting, key=lambda part: part.not_before)
-        await self._back_off(part.not_before - now)
-        lane.failures = 0
-        lane.is_stalled = False
-        return part
+        due = max(lane.not_before, min(part.not_before for part in first_in_line))
+        if due > now:
+            await self._back_off(due - now)
+        ready = [part for part in first_in_line if part.not_before <= max(due, now)]
+        return min(ready, key=lambda part: part.failures)
 
     def _postpone(self, lane: _Lane, part: _Shipment, outcome: Outcome) -> None:
-        part.failures += 1
-        wait = wait_seconds(part.failures, jitter=self._jitter())
-        part.not_before = asyncio.get_running_loop().time() + wait
-        # One error may be the fault of the event, and then others get through. Two in a row are the service's, and so
-        # is any other failure: it is left alone.
+        jitter = self._jitter()
+        if outcome.verdict is Verdict.SERVER_ERROR and len(part.entries) == 1:
+            # It may be the fault of the event, and then others get through.
+            part.failures += 1
+            part.not_before = asyncio.get_running_loop().time() + wait_seconds(part.failures, jitter=jitter)
+            self._let_others_pass(lane, part)
+            self._note_failure(lane, jitter)
+        else:
+            self._leave_alone(lane, jitter)
+
+    def _note_failure(self, lane: _Lane, jitter: float) -> None:
+        """Two in a row are not the fault of one event."""
+        if lane.failures:
+            self._leave_alone(lane, jitter)
+        else:
+            lane.failures = 1
+
+    def _leave_alone(self, lane: _Lane, jitter: float) -> None:
         lane.failures += 1
-        is_suspect = outcome.verdict is Verdict.SERVER_ERROR and len(part.entries) == 1
-        lane.is_stalled = lane.failures > 1 or not is_suspect
+        lane.not_before = asyncio.get_running_loop().time() + wait_seconds(lane.failures, jitter=jitter)
+
+    def _let_others_pass(self, lane: _Lane, suspect: _Shipment) -> None:
+        """Parts the events of its session from those behind it, as far as they have not been sent together."""
+        session_ids = suspect.sessions
+        parts: list[_Shipment] = []
+        for part in lane.parts:
+            if part.is_sent or part.sessions.isdisjoint(session_ids) or part.sessions == session_ids:
+                parts.append(part)
+                continue
+            own = [entry for entry in part.entries if entry.session_id in session_ids]
+            others = [entry for entry in part.entries if entry.session_id not in session_ids]
+            parts += [self._shipment(own, like=part), self._shipment(others, like=part)]
+        lane.parts[:] = parts
 
     def _shipment(self, entries: Sequence[Entry], *, like: _Shipment | None = None, is_bare: bool = False) -> _Shipment:
         return _Shipment(
             entries,
             self._new_key(),
-            tries=0 if like is None or len(entries) == 1 else like.tries,
+            server_errors=0 if like is None or len(entries) == 1 else like.server_errors,
             delivered_before=self._delivered if like is None else like.delivered_before,
             is_bare=is_bare,
         )
@@ -331,7 +355,6 @@ class Worker:
             async with self._turn():
                 if self._allowed.is_set():  # no hold began in the meantime
                     part.is_sent = True
-                    part.tries += 1
                     part.delivered_meanwhile = self._delivered
                     return await self._post(part.body, part.key)
 
@@ -352,6 +375,7 @@ class Worker:
 
     async def _decide(self, part: _Shipment, outcome: Outcome) -> Action:
         key_was_good, self._key_is_good = self._key_is_good, outcome.verdict is Verdict.DELIVERED
+        part.server_errors += outcome.verdict is Verdict.SERVER_ERROR
         action = self._next_action(part, outcome, key_is_good=key_was_good, probe_passed=False)
         if action is Action.PROBE:
             if await self._probe() is None:
@@ -365,7 +389,7 @@ class Worker:
             outcome,
             size=len(part.entries),
             is_bare=part.is_bare,
-            tries=part.tries,
+            server_errors=part.server_errors,
             others_got_through=part.delivered_meanwhile > part.delivered_before,
             key_is_good=key_is_good,
             probe_passed=probe_passed,

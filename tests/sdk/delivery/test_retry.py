@@ -14,7 +14,7 @@ def act(verdict: Verdict, **situation: object) -> Action:
     usual = {
         "size": 1,
         "is_bare": False,
-        "tries": 1,
+        "server_errors": 0,
         "others_got_through": False,
         "key_is_good": False,
         "probe_passed": False,
@@ -23,10 +23,10 @@ def act(verdict: Verdict, **situation: object) -> Action:
 
 
 @pytest.mark.parametrize("size", [1, 2, 500])
-@pytest.mark.parametrize("tries", [1, 5, 1000])
-def test_what_was_delivered_is_settled_and_what_may_come_later_waits(size: int, tries: int) -> None:
+@pytest.mark.parametrize("errors", [0, 5, 1000])
+def test_what_was_delivered_is_settled_and_what_may_come_later_waits(size: int, errors: int) -> None:
     for others in (False, True):
-        situation = {"size": size, "tries": tries, "others_got_through": others}
+        situation = {"size": size, "server_errors": errors, "others_got_through": others}
         assert act(Verdict.DELIVERED, **situation) is Action.SETTLE
         assert act(Verdict.TRY_LATER, **situation) is Action.WAIT
 
@@ -63,7 +63,7 @@ def test_not_allowed_asks_before_it_blames_an_event(situation: dict[str, object]
 
 
 @pytest.mark.parametrize(
-    ("size", "tries", "others", "action"),
+    ("size", "errors", "others", "action"),
     [
         (2, 4, True, Action.WAIT),
         (2, 5, False, Action.HALVE),
@@ -75,10 +75,8 @@ def test_not_allowed_asks_before_it_blames_an_event(situation: dict[str, object]
         (1, 10, True, Action.REFUSE),
     ],
 )
-def test_server_errors_halve_after_5_tries_and_refuse_after_10(
-    size: int, tries: int, others: bool, action: Action
-) -> None:
-    assert act(Verdict.SERVER_ERROR, size=size, tries=tries, others_got_through=others) is action
+def test_server_errors_halve_after_5_and_refuse_after_10(size: int, errors: int, others: bool, action: Action) -> None:
+    assert act(Verdict.SERVER_ERROR, size=size, server_errors=errors, others_got_through=others) is action
 
 
 @pytest.mark.parametrize(
