@@ -43,6 +43,10 @@ class InvalidEventError(MindlyticsError, ValueError):
         super().__init__(f"{argument}: {problem}")
         self.argument = argument
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is else made anew from its text alone, where a worker pool hands it on.
+        return type(self), (self.argument, self.message.removeprefix(f"{self.argument}: ")), vars(self)
+
 
 class SessionClosedError(MindlyticsError, RuntimeError):
     """The session has ended; `start_session()` or `async with` opens the object again as a new session."""

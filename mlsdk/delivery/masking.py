@@ -38,10 +38,13 @@ def mask(event: Event, before_send: BeforeSend) -> Event | None:
     for name in _FIXED:
         if masked.get(name) != event.get(name):
             raise InvalidEventError("before_send", f"must not change {name}")
+    if "event" in event and "event" not in masked:
+        raise InvalidEventError("before_send", "must leave the name of the event")
     checked: MutableMapping[str, Any] = {}
     for name, field in masked.items():
         if name in _VALUES:
-            checked[name] = check_values(name, field)
+            if values := check_values(name, field):
+                checked[name] = values
         elif isinstance(name, str) and isinstance(field, str):
             checked[name] = field
         else:

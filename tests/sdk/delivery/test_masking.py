@@ -43,7 +43,7 @@ def test_an_event_may_be_masked_in_place_or_anew_and_the_original_stays() -> Non
 
     assert masked == {**TURN, "properties": {"user": "***", "assistant": "Hi", "mood": "fine"}}
     assert before == TURN
-    assert mask(TURN, lambda event: UserDict(event)) == TURN
+    assert mask(TURN, UserDict) == TURN
 
 
 def test_an_event_may_be_dropped() -> None:
