@@ -234,6 +234,7 @@ async def working(transport: ScriptedTransport, **options: Any) -> AsyncIterator
     """A shelf whose worker works while the block runs."""
     shelf = Shelf(transport, **options)
     task = asyncio.get_running_loop().create_task(shelf.worker.run())
+    await asyncio.sleep(0)  # one that is cancelled before it began would have nothing to close
     try:
         yield shelf
     finally:
