@@ -116,6 +116,7 @@ class AgainstTheModel(RuleBasedStateMachine):
             evicted.append(victims[-1].entry)
         if self.fits(size):
             expected = evicted
+            self.sort_out_ready()  # a session that has lost all that was waiting lines up anew
             self.model.append(Held(new, session_id, size, is_essential))
         else:  # then nothing was evicted in vain
             expected = [new]
