@@ -399,12 +399,15 @@ def encode(event: Event) -> bytes:
     try:
         return orjson.dumps(event)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_without_surrogates(event))
+        return orjson.dumps(without_surrogates(event))
 
 
-def _without_surrogates(value: object) -> object:
+def without_surrogates(value: object) -> object:
+    """The same mappings, lists and texts, with U+FFFD for what no UTF-8 text can hold."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
-        return {_without_surrogates(key): _without_surrogates(inner) for key, inner in value.items()}
+        return {without_surrogates(key): without_surrogates(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_surrogates(inner) for inner in value]
     return value

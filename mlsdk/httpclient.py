@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import time
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Outcome, Verdict, of_answer
 from mlsdk.delivery.retry import wait_seconds
 from mlsdk.delivery.transport import CONNECT_TIMEOUT, failure
-from mlsdk.errors import InvalidEventError
+from mlsdk.errors import NO_STATUS, InvalidEventError
+from mlsdk.events import without_surrogates
 from mlsdk.http import open_session, proxy_for
 
 ANSWER_WITHIN: Final = 10.0
@@ -59,28 +61,62 @@ class HTTPClient:
 
         Returns:
             Always `errored`, `status` (the HTTP status, -1 without an answer) and `message`; on success also the fields
-            of the answer's body, or the body under `data` when it is no object.
+            of the answer's body, or the body under `data` when it is no object. With `MLSDK_DISABLED` nothing is sent,
+            and that is no error.
 
         Raises:
             InvalidEventError: `method` or `url` cannot be used, or `data` is not JSON.
         """
-        return await ask(self._config.connection, url=url, method=method, data=data)
+        request = _Request(url=url, method=method, data=data)
+        if not self._config.enabled:
+            return {"errored": False, "status": NO_STATUS, "message": "nothing was sent: the SDK is disabled"}
+        return await _ask(self._config.connection, request)
 
 
 async def ask(connection: Connection, *, url: str, method: str, data: object) -> dict[str, Any]:
     """One request as `HTTPClient.send_request` has it, on the running loop."""
-    verb = method.upper() if isinstance(method, str) else ""
-    if verb not in _METHODS:
-        raise InvalidEventError("method", f"must be one of {', '.join(_METHODS)}, not {method!r}")
-    if not isinstance(url, str) or not url.startswith("/"):
-        raise InvalidEventError("url", "must be a path that starts with '/'")
-    options = _options(verb, data)
+    return await _ask(connection, _Request(url=url, method=method, data=data))
+
+
+class _Request:
+    """A request whose arguments were found to be in order."""
+
+    def __init__(self, *, url: str, method: str, data: object) -> None:
+        self.verb = method.upper() if isinstance(method, str) else ""
+        if self.verb not in _METHODS:
+            raise InvalidEventError("method", f"must be one of {', '.join(_METHODS)}, not {method!r}")
+        if not isinstance(url, str) or not url.startswith("/"):
+            raise InvalidEventError("url", "must be a path that starts with '/'")
+        self.url = url
+        self.query: dict[str, str] | None = None
+        self.body: bytes | None = None
+        if data is None:
+            return
+        if self.verb != "GET":
+            self.body = _json(data)
+        elif isinstance(data, Mapping):
+            self.query = {key: str(value) for key, value in data.items() if value is not None}
+        else:
+            raise InvalidEventError("data", "must be a mapping: the query of a GET")
+
+
+def _json(data: object) -> bytes:
+    try:
+        try:
+            return orjson.dumps(data)
+        except orjson.JSONEncodeError:
+            return orjson.dumps(without_surrogates(data))
+    except (orjson.JSONEncodeError, RecursionError) as problem:
+        raise InvalidEventError("data", f"is not JSON: {problem}") from None
+
+
+async def _ask(connection: Connection, request: _Request) -> dict[str, Any]:
     deadline = time.monotonic() + ANSWER_WITHIN
     async with open_session(connection, connections=1) as session:
         failures = 0
         while True:
             left = max(deadline - time.monotonic(), 0.1)
-            outcome, body = await _try(session, connection, verb, url, {**options, "timeout": _within(left)})
+            outcome, body = await _try(session, connection, request, left)
             if outcome.verdict not in (Verdict.TRY_LATER, Verdict.SERVER_ERROR):
                 break
             failures += 1
@@ -91,38 +127,25 @@ async def ask(connection: Connection, *, url: str, method: str, data: object) ->
     return _response(outcome, body)
 
 
-def _options(verb: str, data: object) -> dict[str, Any]:
-    if data is None:
-        return {}
-    if verb == "GET":
-        if not isinstance(data, Mapping):
-            raise InvalidEventError("data", "must be a mapping: the query of a GET")
-        return {"params": {key: str(value) for key, value in data.items() if value is not None}}
-    try:
-        return {"data": orjson.dumps(data), "headers": {"Content-Type": "application/json"}}
-    except orjson.JSONEncodeError as problem:
-        raise InvalidEventError("data", f"is not JSON: {problem}") from None
-
-
 def _within(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, connect=min(CONNECT_TIMEOUT, seconds))
 
 
 async def _try(
-    session: aiohttp.ClientSession,
-    connection: Connection,
-    verb: str,
-    url: str,
-    options: dict[str, Any],
+    session: aiohttp.ClientSession, connection: Connection, request: _Request, seconds: float
 ) -> tuple[Outcome, bytes]:
-    address = connection.server_endpoint + url
+    address = connection.server_endpoint + request.url
     try:
         async with session.request(
-            verb,
+            request.verb,
             address,
+            params=request.query,
+            # As a file: aiohttp warns of more than 1 MiB of plain bytes. A new one each time, since it closes them.
+            data=None if request.body is None else io.BytesIO(request.body),
+            headers=None if request.body is None else {"Content-Type": "application/json"},
             proxy=proxy_for(connection, address),
+            timeout=_within(seconds),
             allow_redirects=False,
-            **options,
         ) as answer:
             body = await _read(answer)
             text = body[:2048].decode("utf-8", "replace").strip() if answer.status >= 300 else "OK"
