@@ -19,7 +19,7 @@ from mlsdk.disabled import Nowhere
 from mlsdk.errors import ConfigurationError, DeliveryError, MindlyticsError
 from mlsdk.events import Value
 from mlsdk.session import Session, Surroundings
-from mlsdk.waiting import Suspending, Wait, clock_of
+from mlsdk.waiting import IN_A_HURRY, Suspending, Wait, clock_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -321,14 +321,18 @@ class Client:
             timeout: Seconds, at most; default `flush_timeout`.
         """
         left = clock_of(monotonic, self._config.limits.flush_timeout if timeout is None else timeout)
-        with self._sessions_lock:
-            sessions = list(self._sessions)
-        for session in sessions:
-            session.abandon()
+        sessions = self._abandon_all()
         await self.flush(left())
         for session in sessions:
             await session.flush(left())  # for their callbacks; nothing else is left to wait for
         await self.stop_listening()
+
+    def _abandon_all(self) -> list[Session]:
+        with self._sessions_lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.abandon()
+        return sessions
 
     def stats(self) -> Stats:
         """The ledger: what became of every event recorded in this process for this key, project and address.
@@ -344,7 +348,15 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Closes the client."""
+        """Closes the client.
+
+        When the context is left because of a cancellation or an exit, the ends are recorded but not waited for.
+        """
+        if isinstance(error, IN_A_HURRY):
+            self._abandon_all()
+            if self._listener is not None:
+                self._listener.stop()
+            return
         await self.close()
 
     def __reduce__(self) -> NoReturn:

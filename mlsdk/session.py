@@ -7,7 +7,6 @@ goes through `_record`, so whoever wants to see or redirect a session's events h
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import uuid
@@ -29,7 +28,7 @@ from mlsdk.delivery.host import host
 from mlsdk.errorlog import ErrorLog
 from mlsdk.errors import InvalidEventError, MindlyticsError, SessionClosedError
 from mlsdk.events import Event, Timestamp, Value
-from mlsdk.waiting import Wait, clock_of, running_loop
+from mlsdk.waiting import IN_A_HURRY, Wait, clock_of, running_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,9 +41,6 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_WITHOUT_WAITING: Final = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Whoever leaves a context because of one of these wants to be gone."""
 
 
 class Door(Protocol):
@@ -362,7 +358,7 @@ class Session:
         """
         if not self._joins and not self._is_inherited:
             self._end()
-        if isinstance(error, _WITHOUT_WAITING):
+        if isinstance(error, IN_A_HURRY):
             if self._listener is not None:
                 self._listener.stop()
             return

@@ -226,7 +226,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Closes the client."""
-        self.close()
+        run_blocking(self._client.__aexit__(kind, error, traceback))
 
     def __reduce__(self) -> NoReturn:
         self._client.__reduce__()
