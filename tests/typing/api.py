@@ -80,12 +80,59 @@ async def record() -> None:
         client.create_session(on_event=on_error)  # type: ignore[arg-type]
 
 
+async def control() -> None:
+    """Everything by hand, as an import of history does it."""
+    client = Client("key", "project", "http://localhost:3000", debug=True)
+    await client.user_identify(id="user", device_id="device", traits={"age": 7})
+    await client.user_alias(id="user", previous_id="before")
+    await client.start_listening(on_event=on_event, on_error=on_error_async)
+    await client.stop_listening()
+    session = client.create_session(session_id="s", id="user", attributes={"store": "135"}, join=True)
+    assert_type(await session.start_session(session_id="s", timestamp=NOW, attributes={"new": True}), str)
+    assert_type(await session.start_conversation(conversation_id="c", properties={"timezone": "UTC"}), str)
+    assert_type(session.conversation_id, str | None)
+    await session.user_identify(traits={"plan": "free"}, timestamp=NOW)
+    await session.user_alias(id="user", previous_id="before", timestamp="2026-01-01T00:00:00Z")
+    await session.track_conversation_turn(
+        user="Hello",
+        assistant="Hi",
+        assistant_id="router",
+        conversation_id="c",
+        cost={"model": "m", "prompt_tokens": 1, "completion_tokens": 2},
+        properties={"mood": "fine"},
+    )
+    await session.track_function_call(name="f", args="{}", result="17", runtime=4093, properties={"tries": 2})
+    await session.end_conversation(conversation_id="c", properties={"device": "browser"})
+    await session.flush(timeout=1)
+    await session.flush_and_continue()
+    await session.end_session(timestamp=NOW, attributes={"resolved": True})
+    assert_type(session.has_errors(), bool)
+    assert_type(session.errors, int)
+    for error in session.get_errors():
+        assert_type((error.errored, error.status, error.message), tuple[bool, int, str])
+    session.id = "another"
+    await client.close(timeout=1)
+    # Misuse.
+    session.session_id = "t"  # type: ignore[misc]
+    await session.start_session("s")  # type: ignore[call-arg]
+    await session.track_function_call(name="f", runtime="4093")  # type: ignore[arg-type]
+    await client.user_alias(id="user")  # type: ignore[call-arg]
+    Client(before_send=on_error_async)  # type: ignore[arg-type]
+
+
 def record_without_await() -> None:
     with mlsdk.sync.Client() as client, client.create_session(device_id="device") as session:
         assert_type(client, mlsdk.sync.Client)
         assert_type(session, mlsdk.sync.Session)
         session.track_conversation_turn(user="Hello", assistant="Hi")
         session.track_conversation_turn(user="Hello")  # type: ignore[call-arg]
+        assert_type(session.start_session(id="user"), str)
+        assert_type(session.start_conversation(), str)
+        session.track_event(event="Clicked", properties={"button": "save"}, timestamp=NOW)
+        session.track_conversation_usage(cost=TokenBasedCost(model="m", prompt_tokens=1, completion_tokens=2))
+        session.end_conversation()
+        session.end_session(attributes={"resolved": True})
+        assert_type(session.get_errors(), list[APIResponse])
         client.flush(timeout=1.5)
 
 

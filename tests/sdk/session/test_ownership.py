@@ -229,6 +229,7 @@ def test_open_sessions_are_ended_at_exit(service: LocalMindlytics) -> None:
     assert names(service.events("s")) == WHOLE
 
 
+FORK_ALLOWED = ["-W", "ignore:This process:DeprecationWarning"]  # Python 3.12 and later warn of any fork with threads
 FORKING = """
     import asyncio, os, sys
     from mlsdk.sync import Client
@@ -259,7 +260,7 @@ def test_a_session_that_a_forked_child_inherits_is_the_parents_to_end(service: L
         inside=f'session.track_conversation_turn(user="Hello", assistant="child"); {leave}',
         after='session.track_conversation_turn(user="Hello", assistant="parent"); session.__exit__(None, None, None)',
     )
-    result = child.run(program, env=service.environment)
+    result = child.run(program, flags=FORK_ALLOWED, env=service.environment)
 
     assert (result.returncode, result.stderr) == (0, "")
     events = service.events("s")
@@ -276,7 +277,7 @@ def test_a_forked_child_may_end_an_inherited_session_and_start_its_own(service: 
         "        with session: own = session.session_id; session.track_event(event='Seen')",
         after="os._exit(0)",  # the parent would end it as well
     )
-    result = child.run(program, env=service.environment)
+    result = child.run(program, flags=FORK_ALLOWED, env=service.environment)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert names(service.events("s")) == ["start_session", "end_session"]
