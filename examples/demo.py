@@ -1,7 +1,8 @@
 """Shows it all on this machine, with nothing to sign up for: `python3 -m tox -e demo`.
 
 Starts a local Mindlytics, imports real conversations into it, chats a little while listening to what the service makes
-of it, and compares what the service holds with what was sent. Any difference, and the exit status is 1.
+of it, and imports the same conversations once more as OpenTelemetry spans. Then it compares what the service holds with
+what was sent, and what came by either road. Any difference, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from chitchat import Dialogue
 from history import Recorded, StandstillError, read
 from import_history import check, problems_of, report, run_import
 from local_service import local_mindlytics
-from verification import Findings, NoViewError, View, differences
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from verification import Findings, NoViewError, Twins, View, compare_projects, differences
 
 from mlsdk import Client, MindlyticsError, MLEvent, TokenBasedCost
+from mlsdk_otel import configure
 
 _CONVERSATIONS: Final = 200
 _PAUSE: Final = 0.3
@@ -49,6 +52,21 @@ class Row:
     what: str
     sent: int
     held: int
+
+
+class SpanCounter(SpanProcessor):
+    """Counts the spans that deliver, as another reader of the application's spans would see them."""
+
+    def __init__(self) -> None:
+        """Begins at nothing."""
+        self.spans = 0
+        self.events = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Counts one, unless the SDK sends its events itself."""
+        if span.name.startswith("mindlytics.") and (span.attributes or {}).get("mindlytics.delivery") != "direct":
+            self.spans += 1
+            self.events += len(span.events)
 
 
 async def chat_live(client: Client) -> Chat:
@@ -91,6 +109,34 @@ def examine_chat(held: dict[str, Any] | None) -> list[str]:
     function = {"name": "find_order", "args": '{"order": 4711}', "result": "shipped", "runtime": 8}
     wanted = {"conversations": [{"turns": turns, "functions": [function]}]}
     return list(differences(wanted, held or {}, "live session"))
+
+
+async def import_by_spans(address: str, history: Sequence[Dialogue], direct: View) -> tuple[Twins, list[str]]:
+    """Imports into a second project: the SDK makes spans, and the spans deliver.
+
+    Returns:
+        How the events compare with those that the SDK itself has sent, and what went wrong.
+    """
+    project = "demo-spans"
+    # The application's own provider, with a processor of its own; the global one `configure()` finds by itself.
+    provider, counter = TracerProvider(), SpanCounter()
+    provider.add_span_processor(counter)
+    handle = configure(tracer_provider=provider, api_key="demo_key", project_id=project, server_endpoint=address)
+    try:
+        client = Client("demo_key", project, address)
+        recorded = await run_import(client, history)
+        await handle.flush()
+    finally:
+        handle.shutdown()
+    async with View(address, project) as view:
+        findings = await check(view, history, recorded)
+        twins = await compare_projects(direct, view, history)
+    print(f"compared    {twins.equal_events:,} of {recorded.events:,} events are the same by both roads")
+    print(f"carried by  {counter.spans:,} spans with {counter.events:,} span events")
+    problems = problems_of(client, recorded, findings) + twins.differences
+    if counter.events != recorded.turns:
+        problems.append(f"{recorded.turns:,} turns were recorded, {counter.events:,} span events carried them")
+    return twins, problems
 
 
 def compare(
@@ -139,10 +185,13 @@ async def demo(address: str, history: Sequence[Dialogue]) -> int:
         chat = await chat_live(client)
         held = await view.totals()
         chat_differences = examine_chat(await view.session(chat.session_id))
+        print("\n4. The same conversations of the past, as OpenTelemetry spans")
+        twins, problems_with_spans = await import_by_spans(address, history, view)
     rows = compare(recorded, history, chat, findings, made=held["live_events"] - before["live_events"], held=held)
-    print("\n4. What was sent, and what is there\n")
+    rows.append(Row("events by spans, as by calls", recorded.events, twins.equal_events))
+    print("\n5. What was sent, and what is there\n")
     print_table(rows)
-    problems = problems_of(client, recorded, findings) + chat.errors + chat_differences
+    problems = problems_of(client, recorded, findings) + chat.errors + chat_differences + problems_with_spans
     problems += [f"{row.what.strip()}: {row.sent:,} and {row.held:,}" for row in rows if row.sent != row.held]
     if not problems:
         print("\nEverything that was sent is there, once, in order.")

@@ -36,6 +36,15 @@ class Findings:
     differences: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Twins:
+    """How the events of the same dialogues in two projects compare."""
+
+    equal_events: int = 0
+    """Those that are the same in both, field by field, at the same place of their session."""
+    differences: list[str] = field(default_factory=list)
+
+
 class View:
     """The JSON view of a local Mindlytics."""
 
@@ -104,6 +113,25 @@ async def verify(
 
     await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
     return findings
+
+
+async def compare_projects(one: View, other: View, history: Iterable[Dialogue]) -> Twins:
+    """Compares the events that two projects have received of each dialogue; they should be the very same."""
+    twins = Twins()
+    rest = iter(history)
+
+    async def work() -> None:
+        for dialogue in rest:
+            name = session_id_of(dialogue)
+            sessions = [await view.session(name) or {} for view in (one, other)]
+            wanted, held = (session.get("received", []) for session in sessions)
+            twins.equal_events += sum(a == b for a, b in zip(wanted, held, strict=False))
+            if wanted != held:
+                twins.differences.append(f"{name}: the events of the two projects differ")
+                twins.differences += differences(wanted, held, name)
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+    return twins
 
 
 def examine(dialogue: Dialogue, session: Mapping[str, Any] | None, findings: Findings) -> None:
