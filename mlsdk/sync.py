@@ -44,7 +44,9 @@ def _of_session(
 
     @wraps(method)
     def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return run_blocking(method(self._session, *args, **kwargs))
+        # Asked for by name: a wrapper that is put on later, or taken off, shall count here too.
+        named: Callable[P, Coroutine[Any, Any, R]] = getattr(self._session, method.__name__)
+        return run_blocking(named(*args, **kwargs))
 
     return call
 
@@ -56,7 +58,8 @@ def _of_client(
 
     @wraps(method)
     def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return run_blocking(method(self._client, *args, **kwargs))
+        named: Callable[P, Coroutine[Any, Any, R]] = getattr(self._client, method.__name__)  # as above
+        return run_blocking(named(*args, **kwargs))
 
     return call
 

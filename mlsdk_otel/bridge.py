@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict, deque
@@ -15,16 +16,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from weakref import WeakSet
 
 from mlsdk import events
 from mlsdk.config import Connection
 from mlsdk.delivery.buffer import Observer, Stats
 from mlsdk.delivery.host import host
+from mlsdk.delivery.masking import BeforeSend
 from mlsdk.delivery.pipeline import delivery_for
 from mlsdk.events import Event
-from mlsdk_otel.config import Settings
+from mlsdk_otel import metrics
+from mlsdk_otel.config import Settings, what_cuts_texts
+from mlsdk_otel.metrics import Tally
 from mlsdk_otel.translation.content import without_content
 from mlsdk_otel.translation.spanview import SpanView
 from mlsdk_otel.translation.translator import MAX_REMEMBERED, Translator
@@ -37,6 +41,8 @@ class BridgeStats(Stats):
 
     late: int
     """Spans that came after the end of their session; their events were sent."""
+    unreadable_spans: int
+    """Spans that could not be translated at all: a mistake of this package."""
     unreadable_events: int
     """Events of spans that make no sense, such as a turn without texts."""
     unreadable_values: int
@@ -68,17 +74,50 @@ class Bridge:
         self.delivery = delivery_for(settings.config)
         self.exporters: WeakSet[object] = WeakSet()
         """The exporters in use, for whoever has to know whether a span will be read."""
+        self.processors: WeakSet[object] = WeakSet()
+        """Likewise."""
+        self._hooks: tuple[BeforeSend, ...] = ()
+        self._captures_content = True
+        self._has_agreed = False
+        self._said: set[str] = set()
         self._reset()
+        metrics.instruments().watch(settings.config.connection, self)
 
     def _reset(self) -> None:
-        self._generation = host.generation
         self._lock = threading.Lock()
         self._inbox: deque[Callable[[], None]] = deque()
         self._translator = Translator(project_id=self.settings.config.connection.project_id)
         self._recipients: OrderedDict[str, Recipient] = OrderedDict()
         self._started: OrderedDict[int, None] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._unreadable = 0
         self._timer_is_set = False
-        self._reported_loss = False
+
+    def after_fork_in_child(self) -> None:
+        """Starts anew: what the parent has seen is the parent's to send, and its lock may be held for ever."""
+        _inherited.append((self._lock, self._inbox, self._translator))
+        self._reset()
+
+    def agree(self, settings: Settings) -> None:
+        """Another reader shares this bridge: what either of them keeps back is kept back."""
+        is_new = settings.before_send is not None and settings.before_send not in self._hooks
+        differs = self._has_agreed and (is_new or settings.captures_content != self._captures_content)
+        if differs or settings.config.connection != self.settings.config.connection:
+            self._say_once(
+                logging.WARNING,
+                "readers of project %r differ in their settings: the address and key of the first are used, and what "
+                "the before_send or capture_content of any of them keeps back is kept back",
+                self.settings.config.connection.project_id,
+            )
+        if is_new and settings.before_send is not None:
+            self._hooks += (settings.before_send,)
+        self._captures_content = self._captures_content and settings.captures_content
+        self._has_agreed = True
+
+    @property
+    def is_read(self) -> bool:
+        """Whether an exporter or processor uses it."""
+        return bool(self.exporters or self.processors)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
@@ -87,9 +126,10 @@ class Bridge:
         self._started[view.span_id] = None  # at once: whoever made the span asks next
 
         def work() -> None:
-            if len(self._started) > MAX_REMEMBERED:
+            while len(self._started) > MAX_REMEMBERED:
                 self._started.popitem(last=False)
             self._offer(self._translator.started(view, time.monotonic()))
+            self._set_timer()
 
         self._do(work)
 
@@ -97,25 +137,46 @@ class Bridge:
         """Whether a processor brought the start of this span."""
         return span_id in self._started
 
-    def ended(self, views: Sequence[SpanView]) -> Future[list[str]]:
-        """Spans have ended; the future gives the sessions of which something was offered for delivery."""
+    def ended(self, views: Sequence[SpanView], on_settled: Callable[[bool], None] | None = None) -> Future[list[str]]:
+        """Spans have ended.
+
+        Args:
+            views: The spans.
+            on_settled: Called once for each of them: whether everything that was sent when it was read was delivered.
+
+        Returns:
+            A future that gives the sessions of which something was offered for delivery.
+        """
 
         def work() -> list[str]:
             now = time.monotonic()
-            offered: list[Event] = self._translator.expire(now)
+            sessions = self._offer(self._translator.expire(now))
             for view in views:
-                offered += self._translator.feed(view, now)
-            return self._offer(offered)
+                sessions |= self._read(partial(self._translator.feed, view, now), on_settled)
+            self._look_back(sessions)
+            return list(sessions)
 
         return self._answer(work)
 
     def logged(self, views: Sequence[SpanView]) -> Future[list[str]]:
         """Log records of our events have come."""
-        return self._answer(lambda: self._offer([event for view in views for event in self._translator.logged(view)]))
+
+        def work() -> list[str]:
+            sessions: dict[str, None] = {}
+            for view in views:
+                sessions |= self._read(partial(self._translator.logged, view), None)
+            self._look_back({})
+            return list(sessions)
+
+        return self._answer(work)
 
     def release(self) -> Future[list[str]]:
         """Sends what waits for spans that have not come: a flush or a shutdown waits for nothing."""
-        return self._answer(lambda: self._offer(self._translator.close(time.monotonic())))
+        return self._answer(lambda: list(self._offer(self._translator.close(time.monotonic()))))
+
+    def knows(self, session_id: str) -> bool:
+        """Whether something of the session was offered for delivery here, as far as is remembered."""
+        return session_id in self._known
 
     def end_session(self, session_id: str) -> None:
         """The application says that a session has ended."""
@@ -127,10 +188,16 @@ class Bridge:
 
         def work() -> None:
             self._recipients[session_id] = recipient
+            self._recipients.move_to_end(session_id)
             if len(self._recipients) > MAX_REMEMBERED:
                 self._recipients.popitem(last=False)
 
         self._do(work)
+
+    def warn_of_cuts(self, cuts: str) -> None:
+        """Says once that texts of spans are shortened, which OpenTelemetry does not count."""
+        if cuts:
+            self._say_once(logging.ERROR, "%s shortens the texts of spans: turns arrive cut", cuts)
 
     def stats(self) -> BridgeStats:
         """The ledger of the delivery, and what could not be read."""
@@ -138,6 +205,7 @@ class Bridge:
         return BridgeStats(
             **self.delivery.stats(),
             late=self._translator.late,
+            unreadable_spans=self._unreadable,
             unreadable_events=loss.events,
             unreadable_values=loss.values,
             span_dropped_events=loss.dropped_events,
@@ -147,8 +215,6 @@ class Bridge:
     # -- under the lock -----------------------------------------------------------------------------------------------
 
     def _do(self, work: Callable[[], object]) -> None:
-        if self._generation != host.generation:
-            self._reset()  # a forked child: what the parent has seen is the parent's to send
         self._inbox.append(partial(_quietly, work))
         while self._inbox and self._lock.acquire(blocking=False):
             try:
@@ -162,36 +228,69 @@ class Bridge:
         answer.set_running_or_notify_cancel()
 
         def run() -> None:
+            found: list[str] = []
             try:
-                answer.set_result(work())
-            except Exception as problem:
-                answer.set_result([])
-                raise problem from None
+                found = work()
+            finally:
+                answer.set_result(found)
 
         self._do(run)
         return answer
 
-    def _offer(self, found: Iterable[Event]) -> list[str]:
+    def _read(self, read: Callable[[], list[Event]], on_settled: Callable[[bool], None] | None) -> dict[str, None]:
+        """One span; what cannot be read must not cost the others."""
+        try:
+            found = read()
+        except Exception as problem:
+            self._unreadable += 1
+            log_mistake("a span could not be translated", problem)
+            if on_settled is not None:
+                on_settled(False)
+            return {}
+        return self._offer(found, on_settled)
+
+    def _offer(self, found: Iterable[Event], on_settled: Callable[[bool], None] | None = None) -> dict[str, None]:
+        made = [event if self._captures_content else without_content(event) for event in found]
+        kept = [event for event in made if event is not None]
+        tally = None if on_settled is None else Tally(len(kept), on_settled)
         sessions: dict[str, None] = {}
-        for event in found:
-            made = event if self.settings.captures_content else without_content(event)
+        for event in kept:
             session_id = str(event["session_id"])
-            recipient = self._recipients.get(session_id)
             is_end = event["type"] == events.END_SESSION
-            if is_end:
-                self._recipients.pop(session_id, None)
-            if made is None:
-                continue
+            recipient = self._recipients.pop(session_id, None) if is_end else self._recipients.get(session_id)
             sessions[session_id] = None
             self.delivery.offer(
-                made,
+                event,
                 observer=None if recipient is None else recipient.observer,
-                before_send=self.settings.before_send,
-                on_settled=recipient.on_end_settled if recipient is not None and is_end else None,
+                before_send=_chained(self._hooks) if self._hooks else None,
+                on_settled=_both(tally, recipient.on_end_settled if recipient is not None and is_end else None),
             )
+        for session_id in sessions:
+            self._known[session_id] = None
+            self._known.move_to_end(session_id)
+            if len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return sessions
+
+    def _look_back(self, sessions: dict[str, None]) -> None:
+        """After spans were read."""
         self._set_timer()
-        self._report_loss()
-        return list(sessions)
+        loss = self._translator.loss
+        if loss.dropped_events or loss.dropped_attributes:
+            self._say_once(
+                logging.ERROR,
+                "limits of the OpenTelemetry SDK dropped %d events and %d attributes of Mindlytics spans before they "
+                "could be read; raise OTEL_SPAN_EVENT_COUNT_LIMIT and OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+                loss.dropped_events,
+                loss.dropped_attributes,
+            )
+        if sessions:
+            self.warn_of_cuts(what_cuts_texts())
+
+    def _say_once(self, level: int, text: str, *arguments: object) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            logger.log(level, text, *arguments)
 
     def _set_timer(self) -> None:
         deadline = self._translator.next_deadline()
@@ -205,19 +304,18 @@ class Bridge:
         def work() -> None:
             self._timer_is_set = False
             self._offer(self._translator.expire(time.monotonic()))
+            self._set_timer()
 
         self._do(work)
 
-    def _report_loss(self) -> None:
-        loss = self._translator.loss
-        if not self._reported_loss and (loss.dropped_events or loss.dropped_attributes):
-            self._reported_loss = True
-            logger.error(
-                "limits of the OpenTelemetry SDK dropped %d events and %d attributes of Mindlytics spans before they "
-                "could be read; raise OTEL_SPAN_EVENT_COUNT_LIMIT and OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-                loss.dropped_events,
-                loss.dropped_attributes,
-            )
+
+def log_mistake(what: str, problem: BaseException) -> None:
+    """Says in one line where something went wrong that never should; the problem's own text may be private."""
+    place = problem.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f" ({os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno})"
+    logger.error("%s: %s%s", what, type(problem).__name__, where)
 
 
 def _quietly(work: Callable[[], object]) -> None:
@@ -225,21 +323,68 @@ def _quietly(work: Callable[[], object]) -> None:
     try:
         work()
     except Exception as problem:
-        logger.error("a span could not be translated: %s", type(problem).__name__, exc_info=problem)
+        log_mistake("spans could not be translated", problem)
+
+
+def _chained(hooks: tuple[BeforeSend, ...]) -> BeforeSend:
+    if len(hooks) == 1:
+        return hooks[0]
+
+    def mask(event: dict[str, Any]) -> dict[str, Any] | None:
+        for hook in hooks:
+            masked = hook(event)
+            if masked is None:
+                return None
+            event = dict(masked)
+        return event
+
+    return mask
+
+
+def _both(
+    tally: Callable[[bool], None] | None, recipient: Callable[[bool], None] | None
+) -> Callable[[bool], None] | None:
+    if tally is None or recipient is None:
+        return tally or recipient
+
+    def tell(delivered: bool) -> None:
+        tally(delivered)
+        recipient(delivered)
+
+    return tell
 
 
 _bridges: Final[dict[Connection, Bridge]] = {}
-_registry_lock: Final = threading.Lock()
+_inherited: Final[list[object]] = []
+"""Of the parent process: a lock that a thread which does not exist here may hold, and what it guarded."""
+# Reentrant, for a signal handler that makes an exporter while one is made.
+_registry_lock = threading.RLock()
 
 
 def bridge_for(settings: Settings) -> Bridge:
-    """The one bridge of this process for a connection; the first to ask sets the rest of its settings."""
+    """The one bridge of this process for a project at an address.
+
+    A bridge that is in use serves whoever asks for the same project, whatever the key: with two, each event would be
+    delivered twice. When all its readers are shut down, another key gets a bridge of its own.
+
+    Raises:
+        ConfigurationError: The file of certificate authorities cannot be read.
+    """
+    connection = settings.config.connection
     with _registry_lock:
-        bridge = _bridges.get(settings.config.connection)
+        bridge = _bridges.get(connection)
+        for other in list(_bridges.values()):
+            theirs = other.settings.config.connection
+            if other.is_read and _place(theirs) == _place(connection) and (bridge is None or not bridge.is_read):
+                bridge = other
         if bridge is None:
-            bridge = _bridges[settings.config.connection] = Bridge(settings)
-            host.enter_with(_suppress_tracing)
+            bridge = _bridges[connection] = Bridge(settings)
+        bridge.agree(settings)
         return bridge
+
+
+def _place(connection: Connection) -> tuple[str, str]:
+    return connection.server_endpoint, connection.project_id
 
 
 def bridges() -> list[Bridge]:
@@ -247,11 +392,12 @@ def bridges() -> list[Bridge]:
     return list(_bridges.values())
 
 
-def _suppress_tracing() -> None:
-    """Keeps what the sender's thread does from being traced: its requests are no business of the application's.
+def _after_fork_in_child() -> None:
+    global _registry_lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
+    _registry_lock = threading.RLock()
+    for bridge in bridges():
+        bridge.after_fork_in_child()
 
-    The key has no public name; it is the one that every instrumentation asks for (`suppress_instrumentation`).
-    """
-    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
-    attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

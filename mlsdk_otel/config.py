@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
+from typing import Any, Final
 
 from mlsdk import config
 from mlsdk.config import Config
 from mlsdk.delivery.masking import BeforeSend
 from mlsdk.errors import ConfigurationError
+
+_LENGTH_LIMITS: Final = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,11 @@ def resolve(
     """Arguments over environment over defaults.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot be used.
+        ConfigurationError: A setting is missing or cannot be used. While the SDK is disabled none is looked at.
     """
     environ = os.environ if environ is None else environ
+    if config.flag(environ, "MLSDK_DISABLED", default=False):
+        return Settings(config.resolve(enabled=False, environ={}))
     return Settings(
         config=config.resolve(
             api_key=api_key,
@@ -54,11 +61,27 @@ def resolve(
             ca_file=ca_file,
             environ=environ,
         ),
-        before_send=before_send or _hook(environ.get("MLSDK_BEFORE_SEND", "").strip()),
-        captures_content=(
-            config.flag(environ, "MLSDK_CAPTURE_CONTENT", default=True) if capture_content is None else capture_content
-        ),
+        before_send=_hook(environ.get("MLSDK_BEFORE_SEND", "").strip())
+        if before_send is None
+        else _checked("before_send", before_send),
+        captures_content=_content(capture_content, environ),
     )
+
+
+def _content(given: object, environ: Mapping[str, str]) -> bool:
+    if given is None:
+        return config.flag(environ, "MLSDK_CAPTURE_CONTENT", default=True)
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str):  # as a configuration file may have it; taken for true, "false" would send texts
+        return config.flag({"capture_content": given}, "capture_content", default=True)
+    raise ConfigurationError(f"capture_content: must be true or false, not {given!r}")
+
+
+def _checked(argument: str, hook: BeforeSend) -> BeforeSend:
+    if not callable(hook) or inspect.iscoroutinefunction(hook):
+        raise ConfigurationError(f"{argument}: must be a plain function; it runs where the event is made")
+    return hook
 
 
 def _hook(path: str) -> BeforeSend | None:
@@ -67,10 +90,26 @@ def _hook(path: str) -> BeforeSend | None:
         return None
     module, _, function = path.partition(":")
     try:
-        hook: BeforeSend = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as problem:
-        # Texts that the hook should mask must not be sent without it.
+        found: Any = reduce(getattr, function.split("."), import_module(module))
+    except Exception as problem:
+        # Whatever the module raises: texts that the hook should mask must not be sent without it.
         raise ConfigurationError(f"MLSDK_BEFORE_SEND: cannot load {path!r} ({type(problem).__name__})") from problem
-    if not callable(hook):
-        raise ConfigurationError(f"MLSDK_BEFORE_SEND: {path!r} is no function")
-    return hook
+    return _checked(f"MLSDK_BEFORE_SEND={path}", found)
+
+
+def what_cuts_texts(limits: object = None, environ: Mapping[str, str] | None = None) -> str:
+    """Names the limit by which OpenTelemetry shortens texts, which it does without counting; empty if there is none.
+
+    Args:
+        limits: The `SpanLimits` of a provider; they have the environment in them. None where they are not known.
+        environ: Looked at instead, then.
+    """
+    if limits is not None:
+        attributes = ("max_attribute_length", "max_span_attribute_length")
+        return next((f"the provider's {name}" for name in attributes if _is_limit(getattr(limits, name, None))), "")
+    environ = os.environ if environ is None else environ
+    return next((variable for variable in _LENGTH_LIMITS if environ.get(variable, "").strip()), "")
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int) and value >= 0

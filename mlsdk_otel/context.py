@@ -1,62 +1,182 @@
-"""Whose a piece of work is: ids that an application sets for all that it calls, carried by OpenTelemetry's context."""
+"""Whose a piece of work is: ids that an application sets for all that it calls, carried by OpenTelemetry's context.
+
+Contexts are put back by hand rather than by `opentelemetry.context.detach`, which logs an error with a traceback when
+a generator or a task is left elsewhere than where it was entered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context
+from opentelemetry.context import Context
 
+from mlsdk.errors import InvalidEventError
 from mlsdk.events import check_name
 from mlsdk_otel import attributes as names
 
 if TYPE_CHECKING:
-    from mlsdk.session import Session
+    from typing_extensions import Self
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _KEY: Final = context.create_key("mindlytics-ids")
+_SCOPE: Final = context.create_key("mindlytics-scope")
+
+
+class Identified(Protocol):
+    """A session of `mlsdk`, of either kind."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session's id, once there is one."""
+
+    @property
+    def id(self) -> str | None:
+        """The user's."""
+
+    @property
+    def device_id(self) -> str | None:
+        """The device's."""
+
+
+class _Scope:
+    """A stretch of code in which a context is current."""
+
+    __slots__ = ("before", "is_over")
+
+    def __init__(self, before: Context) -> None:
+        self.before = before
+        self.is_over = False
 
 
 @contextmanager
-def using_session(
-    session_id: str | Session | None = None,
-    *,
-    user_id: str | None = None,
-    device_id: str | None = None,
-    conversation_id: str | None = None,
-) -> Iterator[None]:
-    """Spans that start inside belong to this session, user, device and conversation, as far as they do not say so.
+def activated(entered: Context) -> Iterator[None]:
+    """Makes a context the current one, and puts back what was there when it is left.
 
-    As a context manager or a decorator. Ids that are left out stay those of the surroundings. It takes effect where a
-    `MindlyticsSpanProcessor` sees spans start.
-
-    Args:
-        session_id: A session's id, or a session of `mlsdk`.
-        user_id: The user's id.
-        device_id: The device's id.
-        conversation_id: The conversation's id.
-
-    Raises:
-        InvalidEventError: An id is not 1 to 100 characters of text.
+    Where it is left with another context current (in another task, or before a scope inside it is left), that one
+    stays; scopes may overlap, and the last one to be left puts back what was there before all of them.
     """
-    given: dict[str, str | None] = {
-        names.SESSION_ID: session_id if session_id is None or isinstance(session_id, str) else session_id.session_id,
-        names.USER_ID: user_id,
-        names.DEVICE_ID: device_id,
-        names.CONVERSATION_ID: conversation_id,
-    }
-    if session_id is not None and not isinstance(session_id, str):
-        given[names.USER_ID] = given[names.USER_ID] or session_id.id
-        given[names.DEVICE_ID] = given[names.DEVICE_ID] or session_id.device_id
-    ids = {name: check_name(name, value) for name, value in given.items() if value is not None}
-    token = context.attach(context.set_value(_KEY, {**ids_in(), **ids}))
+    scope = _Scope(context.get_current())
+    mine = context.set_value(_SCOPE, scope, entered)
+    context.attach(mine)
     try:
         yield
     finally:
-        context.detach(token)
+        scope.is_over = True
+        if context.get_current() is mine:
+            context.attach(_still_valid(scope.before))
 
 
-def ids_in(surroundings: context.Context | None = None) -> Mapping[str, str]:
+def _still_valid(before: Context) -> Context:
+    while isinstance(outer := context.get_value(_SCOPE, before), _Scope) and outer.is_over:
+        before = outer.before
+    return before
+
+
+class using_session:  # noqa: N801 - used like a function
+    """Spans that start inside belong to this session, user, device and conversation, as far as they do not say so.
+
+    A context manager, or a decorator of functions and coroutine functions. Ids that are left out stay those of the
+    surroundings. It takes effect where a `MindlyticsSpanProcessor` sees spans start. Tasks and threads that are started
+    inside with a copy of the context belong too. Do not `yield` from a generator inside.
+    """
+
+    def __init__(
+        self,
+        session_id: str | Identified | None = None,
+        *,
+        user_id: str | None = None,
+        device_id: str | None = None,
+        conversation_id: str | None = None,
+    ) -> None:
+        """Checks the ids.
+
+        Args:
+            session_id: A session's id, or a session of `mlsdk` that has one.
+            user_id: The user's id.
+            device_id: The device's id.
+            conversation_id: The conversation's id.
+
+        Raises:
+            InvalidEventError: An id is not 1 to 100 characters of text, or the session has none yet.
+        """
+        if session_id is not None and not isinstance(session_id, str):
+            session_id, known_user, known_device = _identity(session_id)
+            user_id = known_user if user_id is None else user_id
+            device_id = known_device if device_id is None else device_id
+        given: dict[str, tuple[str, str | None]] = {
+            names.SESSION_ID: ("session_id", session_id),
+            names.USER_ID: ("user_id", user_id),
+            names.DEVICE_ID: ("device_id", device_id),
+            names.CONVERSATION_ID: ("conversation_id", conversation_id),
+        }
+        self._ids = {
+            name: check_name(argument, value) for name, (argument, value) in given.items() if value is not None
+        }
+        self._entered: list[Any] = []
+
+    def __enter__(self) -> Self:
+        """Sets the ids."""
+        scope = activated(context.set_value(_KEY, {**ids_in(), **self._ids}))
+        scope.__enter__()
+        self._entered.append(scope)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Puts back what was set before."""
+        self._entered.pop().__exit__(None, None, None)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Has each call of a function run inside.
+
+        Raises:
+            TypeError: It is a generator function; those run on their consumers' behalf.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("using_session cannot decorate a generator function; use it where the generator works")
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", call_async)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return call
+
+    def _again(self) -> using_session:
+        """The same ids for a call of its own: calls may overlap in several threads and tasks."""
+        again = using_session()
+        again._ids = self._ids
+        return again
+
+
+def _identity(session: Any) -> tuple[str, str | None, str | None]:
+    try:
+        session_id, user_id, device_id = session.session_id, session.id, session.device_id
+    except AttributeError:
+        raise InvalidEventError("session_id", f"must be text or a session, not {type(session).__name__}") from None
+    if session_id is None:
+        raise InvalidEventError("session_id", "is missing: the session has not started")
+    return session_id, user_id, device_id
+
+
+def ids_in(surroundings: Context | None = None) -> Mapping[str, str]:
     """The ids set in a context, by attribute name; default the current context."""
     ids = context.get_value(_KEY, surroundings)
     return ids if isinstance(ids, Mapping) else {}

@@ -6,25 +6,26 @@ that did would lose the batch.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+import opentelemetry.sdk._logs.export as logs
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from mlsdk_otel import attributes as names
+from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions
 from mlsdk_otel.translation.conventions import native
-from mlsdk_otel.translation.spanview import SpanView, of_log_record, of_span
+from mlsdk_otel.translation.spanview import SpanView, of_log_record
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
+# These names are of 1.39; before, they had no "Record" in them.
+_LogExporter: Any = getattr(logs, "LogRecordExporter", None) or logs.LogExporter
+_LogResult: Any = getattr(logs, "LogRecordExportResult", None) or logs.LogExportResult
 
 
 class MindlyticsSpanExporter(SpanExporter):
@@ -35,76 +36,80 @@ class MindlyticsSpanExporter(SpanExporter):
     """
 
     def __init__(self, *, export_timeout: float = EXPORT_TIMEOUT, **settings: Unpack[RoadOptions]) -> None:
-        """Without arguments, takes its settings from the environment.
+        """Without arguments, takes its settings from the environment. Never raises.
 
         Args:
             export_timeout: Seconds that `export` waits for delivery, at most.
             settings: See `RoadOptions`.
         """
-        self._road = Road(type(self).__name__, settings, timeout=export_timeout)
+        self._road = Road("mindlytics_span_exporter", settings, timeout=export_timeout)
         if self._road.bridge is not None:
             self._road.bridge.exporters.add(self)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Translates spans and hands their events to the sender; waits for delivery where that harms nobody."""
-        bridge = self._road.bridge
-        if bridge is None:
+        if self._road.bridge is None:
             return SpanExportResult.SUCCESS if self._road.is_disabled else SpanExportResult.FAILURE
         try:
-            views = [of_span(span) for span in spans if span.name in native.SPAN_NAMES]
-            if views:
-                self._road.wait(bridge.ended(views))
+            offered = self._road.carry(spans)
+            if offered is not None:
+                self._road.wait(offered)
         except Exception as problem:
-            return _failed(problem, SpanExportResult.FAILURE)
+            log_mistake("an export failed", problem)
+            return SpanExportResult.FAILURE
         # Delivered, or the sender has it and tries on: either way nobody needs to export it again.
         return SpanExportResult.SUCCESS
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Sends what waits for further spans, and waits for delivery."""
         return self._road.flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """The same, within the time given; the sender goes on with what is left."""
-        self._road.flush(timeout_millis / 1000)
         if self._road.bridge is not None:
-            self._road.bridge.exporters.discard(self)
+            self._road.bridge.exporters.discard(self)  # first: what starts meanwhile must not count on it
+        self._road.flush(timeout_millis / 1000)
 
 
-class MindlyticsLogRecordExporter(LogRecordExporter):
+class MindlyticsLogRecordExporter(_LogExporter):  # type: ignore[misc]  # either of two names
     """Delivers log-based events of the names in `mlsdk_otel.attributes`, with a `session.id` among their attributes."""
 
     def __init__(self, *, export_timeout: float = EXPORT_TIMEOUT, **settings: Unpack[RoadOptions]) -> None:
         """As `MindlyticsSpanExporter`."""
-        self._road = Road(type(self).__name__, settings, timeout=export_timeout)
+        self._road = Road("mindlytics_log_exporter", settings, timeout=export_timeout)
 
-    def export(self, batch: Sequence[Any]) -> LogRecordExportResult:
+    def export(self, batch: Sequence[Any]) -> Any:
         """Translates log records and hands their events to the sender; waits as the span exporter does."""
         bridge = self._road.bridge
         if bridge is None:
-            return LogRecordExportResult.SUCCESS if self._road.is_disabled else LogRecordExportResult.FAILURE
+            return _LogResult.SUCCESS if self._road.is_disabled else _LogResult.FAILURE
         try:
             views = [view for record in batch if (view := _view_of(record)) is not None]
             if views:
                 self._road.wait(bridge.logged(views))
         except Exception as problem:
-            return _failed(problem, LogRecordExportResult.FAILURE)
-        return LogRecordExportResult.SUCCESS
+            log_mistake("an export failed", problem)
+            return _LogResult.FAILURE
+        return _LogResult.SUCCESS
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Waits for delivery."""
         return self._road.flush(timeout_millis / 1000)
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Waits for delivery; the sender goes on with what is left."""
-        self._road.flush(EXPORT_TIMEOUT)
+        self._road.flush(timeout_millis / 1000)
 
 
 def _view_of(record: Any) -> SpanView | None:
-    if record.log_record.event_name not in native.EVENT_NAMES:
+    try:
+        log = record.log_record
+        # Older versions have no name for events but this attribute.
+        name = getattr(log, "event_name", None) or (log.attributes or {}).get("event.name")
+        if name not in native.EVENT_NAMES:
+            return None
+        view = of_log_record(record, name=names.SESSION_SPAN, attributes={names.JOINED: True})
+    except Exception as problem:
+        log_mistake("a log record could not be read", problem)
         return None
-    return of_log_record(record, name=names.SESSION_SPAN, attributes={names.JOINED: True})
-
-
-def _failed(problem: Exception, result: Result) -> Result:
-    logger.error("an export failed: %s", type(problem).__name__, exc_info=problem)
-    return result
+    return replace(view, events=tuple(replace(event, name=name) for event in view.events))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -11,17 +10,16 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from mlsdk_otel import attributes as names
+from mlsdk_otel.bridge import log_mistake
+from mlsdk_otel.config import what_cuts_texts
 from mlsdk_otel.context import ids_in
-from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions
-from mlsdk_otel.translation.conventions import native
+from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions, is_made_here, is_ours
 from mlsdk_otel.translation.spanview import Attributes, SpanView, of_span
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mlsdk_otel.bridge import Bridge
-
-logger = logging.getLogger(__name__)
 
 _MAX_OPEN: Final = 10_000
 """Open spans of which is remembered what their parents said; the oldest are forgotten first."""
@@ -35,62 +33,81 @@ class MindlyticsSpanProcessor(SpanProcessor):
     """
 
     def __init__(self, **settings: Unpack[RoadOptions]) -> None:
-        """Without arguments, takes its settings from the environment; see `RoadOptions`."""
-        self._road = Road(type(self).__name__, settings, timeout=EXPORT_TIMEOUT)
+        """Without arguments, takes its settings from the environment; see `RoadOptions`. Never raises."""
+        self._road = Road("mindlytics_span_processor", settings)
         self._inherited: OrderedDict[int, Attributes] = OrderedDict()
+        self._is_shut_down = False
+        if self._road.bridge is not None:
+            self._road.bridge.processors.add(self)
 
     @property
     def bridge(self) -> Bridge | None:
         """The way to the sender; None where the settings do not do, or the SDK is disabled."""
         return self._road.bridge
 
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether it reads no span that starts from now on."""
+        return self._is_shut_down
+
     def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
         """Tells the start of a session or conversation."""
         bridge = self._road.bridge
-        if bridge is None or span.name not in native.SPAN_NAMES:
-            return
-        try:
-            view = self._with_inherited(of_span(span), self._inherit(span, parent_context))
-            bridge.started(view)
-        except Exception as problem:
-            _failed(problem)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Hands over what happened in a session or conversation."""
-        bridge = self._road.bridge
-        if bridge is None or span.name not in native.SPAN_NAMES:
+        if bridge is None or self._is_shut_down or not is_ours(span):
             return
         try:
             view = of_span(span)
-            bridge.ended([self._with_inherited(view, self._inherited.pop(view.span_id, {}))])
+            if view.attributes.get(names.DELIVERY) == names.DIRECT:
+                return
+            bridge.warn_of_cuts(what_cuts_texts(getattr(span, "_limits", None), {}))
+            bridge.started(_with(view, self._inherit(span, parent_context)))
         except Exception as problem:
-            _failed(problem)
+            log_mistake("a span could not be read", problem)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hands over what happened in a session or conversation."""
+        if self._road.bridge is None or not is_ours(span):
+            return
+        try:
+            view = of_span(span)
+            self._road.offer([_with(view, self._inherited.pop(view.span_id, {}))])
+        except Exception as problem:
+            log_mistake("a span could not be read", problem)
+
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Sends what waits for further spans, and waits for delivery; inside a running loop it does not wait."""
         return self._road.flush(timeout_millis / 1000)
 
-    def shutdown(self) -> None:
-        """Waits for delivery; the sender goes on with what is left."""
-        self._road.flush(EXPORT_TIMEOUT)
+    def shutdown(self, timeout_millis: float = 1000 * EXPORT_TIMEOUT) -> None:
+        """Waits for delivery; the sender goes on with what is left.
+
+        Spans that start later are not read. Those that are open are, when they end: at exit that is how the sessions
+        end which the application left open.
+        """
+        self._is_shut_down = True
+        if self._road.bridge is not None:
+            self._road.bridge.processors.discard(self)
+        self._road.flush(timeout_millis / 1000)
 
     def _inherit(self, span: Span, parent_context: context.Context | None) -> Attributes:
         """What the live parent, or `using_session`, says of whose a span is."""
+        if is_made_here(span):
+            return {}  # says all of it itself; what it leaves out is not known
         inherited: dict[str, object] = dict(ids_in(parent_context))
         parent = trace.get_current_span(parent_context)
-        if isinstance(parent, ReadableSpan) and parent.name in native.SPAN_NAMES:
+        if isinstance(parent, ReadableSpan) and is_ours(parent):
             own = parent.attributes or {}
             said = {**self._inherited.get(parent.get_span_context().span_id, {}), **own}
             inherited.update({name: said[name] for name in names.INHERITED if name in said})
+        named = (span.attributes or {}).get(names.SESSION_ID)
+        if named is not None and named != inherited.get(names.SESSION_ID, named):
+            return {}  # another session: whose that is says nothing about this one
         if inherited:
             self._inherited[span.get_span_context().span_id] = inherited
             if len(self._inherited) > _MAX_OPEN:
                 self._inherited.popitem(last=False)
         return inherited
 
-    def _with_inherited(self, view: SpanView, inherited: Attributes) -> SpanView:
-        return replace(view, attributes={**inherited, **view.attributes}) if inherited else view
 
-
-def _failed(problem: Exception) -> None:
-    logger.error("a span could not be read: %s", type(problem).__name__, exc_info=problem)
+def _with(view: SpanView, inherited: Attributes) -> SpanView:
+    return replace(view, attributes={**inherited, **view.attributes}) if inherited else view

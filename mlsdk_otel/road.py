@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
-from mlsdk.delivery.host import host
+from mlsdk.delivery.host import SILENCE, host
 from mlsdk.errors import ConfigurationError
 from mlsdk.waiting import running_loop
+from mlsdk_otel import attributes as names
 from mlsdk_otel import config
-from mlsdk_otel.bridge import Bridge, bridge_for
+from mlsdk_otel.bridge import Bridge, bridge_for, log_mistake
+from mlsdk_otel.config import Settings
+from mlsdk_otel.metrics import Component, instruments
+from mlsdk_otel.translation.conventions import native
+from mlsdk_otel.translation.spanview import SpanView, of_span
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
     from mlsdk.delivery.masking import BeforeSend
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+OUR_SCOPE: Final = "mlsdk_otel"
+"""The instrumentation scope of the spans that sessions of `mlsdk` become."""
 EXPORT_TIMEOUT: Final = 10.0
 """Seconds that an export waits for delivery, at most."""
 _GLANCE: Final = 0.05
@@ -48,24 +61,57 @@ class RoadOptions(TypedDict, total=False):
 class Road:
     """Spans go in at the bridge; whoever flushes waits here until their events are delivered."""
 
-    def __init__(self, what: str, settings: RoadOptions, *, timeout: float = EXPORT_TIMEOUT) -> None:
+    def __init__(self, kind: str, settings: RoadOptions, *, timeout: object = EXPORT_TIMEOUT) -> None:
         """Opens the bridge. Never raises: settings that do not do are one line in the log.
 
         Args:
-            what: What to call the thing in the log.
+            kind: What the thing is, for the log and for metrics: `mindlytics_span_exporter`, say.
             settings: What to open it with.
             timeout: Seconds that `wait` takes, at most.
         """
         self.bridge: Bridge | None = None
         self.is_disabled = False
-        self._timeout = timeout
+        self._component: Component | None = None
+        self._timeout = EXPORT_TIMEOUT
         try:
-            resolved = config.resolve(**settings)
+            resolved = _resolved(settings)
             self.is_disabled = not resolved.config.enabled
             if resolved.config.enabled:
+                self._timeout = _seconds("export_timeout", timeout)
                 self.bridge = bridge_for(resolved)
+                self._component = Component(instruments(), kind, resolved.config.connection)
         except ConfigurationError as problem:
-            logger.error("%s sends nothing: %s", what, problem.message)
+            self.bridge = None
+            logger.error("%s sends nothing: %s", kind, problem.message)
+        except Exception as problem:
+            # A constructor that raised would take every other instrumentation down with it.
+            self.bridge = None
+            log_mistake(f"{kind} sends nothing", problem)
+
+    def carry(self, spans: Iterable[ReadableSpan]) -> Future[list[str]] | None:
+        """Translates finished spans of ours and offers their events; None if there are none.
+
+        Args:
+            spans: Finished spans of the SDK, anybody's.
+        """
+        views = []
+        for span in spans:
+            try:
+                if is_ours(span):
+                    views.append(of_span(span))
+            except Exception as problem:  # noqa: PERF203 - one that cannot be read must not cost the others
+                log_mistake("a span could not be read", problem)
+        return self.offer(views)
+
+    def offer(self, views: list[SpanView]) -> Future[list[str]] | None:
+        """The same for spans that were read already."""
+        if self.bridge is None or not views:
+            return None
+        component = self._component
+        if component is not None:
+            for _ in views:
+                component.begin()
+        return self.bridge.ended(views, None if component is None else component.end)
 
     def wait(self, offered: Future[list[str]]) -> bool:
         """Waits until the events of what was offered are settled, unless that could block an event loop.
@@ -77,32 +123,82 @@ class Road:
         if self.bridge is None:
             return True
         end = time.monotonic() + self._budget(self._timeout)
-        try:
-            sessions = offered.result(timeout=max(0.0, end - time.monotonic()))
-        except FutureTimeoutError:
+        sessions = _result(offered, end)
+        if sessions is None:
             return False
-        return self._settle(self.bridge, self.bridge.delivery.settled(sessions), end)
+        delivery = self.bridge.delivery
+        return self._settle(delivery.settled(sessions), end, gives_up=lambda: delivery.is_in_trouble)
 
     def flush(self, seconds: float) -> bool:
-        """Sends what waits for spans that have not come, and waits until everything is settled; as `wait`."""
+        """Sends what waits for spans that have not come, and waits until everything is settled.
+
+        Returns:
+            Whether it is. Does not wait inside a running loop, nor long at exit when the service is silent.
+        """
         if self.bridge is None:
             return True
-        end = time.monotonic() + self._budget(seconds)
-        self.bridge.release()
-        return self._settle(self.bridge, self.bridge.delivery.settled(), end)
+        began = time.monotonic()
+        end = began + self._budget(seconds)
+        if _result(self.bridge.release(), end) is None:
+            return False
+        delivery = self.bridge.delivery
+
+        def is_silent() -> bool:
+            return _is_exiting() and time.monotonic() - max(began, delivery.last_answer()) >= SILENCE
+
+        return self._settle(delivery.settled(), end, gives_up=is_silent)
 
     def _budget(self, seconds: float) -> float:
         if running_loop() is not None or host.is_own_thread():
             return 0.0
-        if self.bridge is not None and not threading.main_thread().is_alive():  # the interpreter is exiting
+        if self.bridge is not None and _is_exiting():
             return min(seconds, self.bridge.settings.config.limits.exit_timeout)
-        return seconds
+        return max(0.0, seconds)
 
-    def _settle(self, bridge: Bridge, settled: Future[bool], end: float) -> bool:
+    def _settle(self, settled: Future[bool], end: float, *, gives_up: Callable[[], bool]) -> bool:
         while True:
-            left = end - time.monotonic()
-            try:
-                return settled.result(timeout=max(0.0, min(_GLANCE, left)))
-            except FutureTimeoutError:
-                if left <= 0 or bridge.delivery.is_in_trouble:
-                    return False
+            found = _result(settled, min(end, time.monotonic() + _GLANCE))
+            if found is not None:
+                return found
+            if time.monotonic() >= end or gives_up():
+                return False
+
+
+def _is_exiting() -> bool:
+    return not threading.main_thread().is_alive()
+
+
+def _result(future: Future[T], end: float) -> T | None:
+    """The result, or None when it is not there by the moment `end`."""
+    try:
+        return future.result(timeout=max(0.0, min(end - time.monotonic(), threading.TIMEOUT_MAX)))
+    except FutureTimeoutError:
+        return None
+
+
+def _resolved(settings: RoadOptions) -> Settings:
+    known = RoadOptions.__annotations__
+    unknown = ", ".join(sorted(set(settings) - set(known)))
+    if unknown:
+        raise ConfigurationError(f"{unknown}: no such setting; there are {', '.join(known)} and export_timeout")
+    return config.resolve(**settings)
+
+
+def _seconds(argument: str, given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
+        raise ConfigurationError(f"{argument}: must be a number of seconds, 0 or more, not {given!r}")
+    return float(given)
+
+
+def is_ours(span: ReadableSpan) -> bool:
+    """Whether a span is one of this project's by its name, and worth reading."""
+    if span.name not in native.SPAN_NAMES:
+        return False
+    # A session of `mlsdk` whose span has lost its attributes, to a sampler that does not return them, sends itself.
+    return not is_made_here(span) or names.SESSION_ID in (span.attributes or {})
+
+
+def is_made_here(span: ReadableSpan) -> bool:
+    """Whether it is a session of `mlsdk` that has become this span."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == OUR_SCOPE

@@ -15,6 +15,7 @@ except ImportError as problem:
         "MindlyticsInstrumentor needs opentelemetry-instrumentation: pip install 'mlsdk-otel[otel]'"
     ) from problem
 
+from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.instrumentation.patching import patches
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,15 @@ class MindlyticsInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-igno
             patches.put_on(**{name: kwargs[name] for name in known if name in kwargs})
         except ConfigurationError as problem:
             logger.error("sessions do not become spans: %s", problem.message)
+        except Exception as problem:
+            log_mistake("sessions do not become spans", problem)
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Leaves `mlsdk` as it was, also where `configure` put the wrappers on."""
+        if self.is_instrumented_by_opentelemetry:
+            super().uninstrument(**kwargs)
+        else:
+            self._uninstrument(**kwargs)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         patches.take_off()
