@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Callback = Callable[[T], Awaitable[None] | None]
 
+# The runners on whose behalf the current code runs.
+_calling: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("mlsdk-callbacks", default=())
+
 MAX_WAITING: Final = 1_000
 """Calls of one callback that may wait for it, at most."""
 _LOOK_AGAIN: Final = 0.1
@@ -37,18 +40,20 @@ _LOOK_AGAIN: Final = 0.1
 class CallbackRunner(Generic[T]):
     """One user callback and the calls that wait for it."""
 
-    def __init__(self, callback: Callback[T], *, name: str) -> None:
+    def __init__(self, callback: Callback[T], *, name: str, on_thread: bool = False) -> None:
         """Remembers the running loop, if there is one, as the place to run.
 
         Args:
             callback: What to call, with one argument; plain or `async`.
             name: What the user calls it (`on_error`), for the log.
+            on_thread: Runs on the callback thread even if a loop runs here: whoever waits will block that loop.
         """
         self._callback = callback
         self._name = name
         self._is_async = _is_async(callback)
-        self._loop = running_loop()
+        self._loop = None if on_thread else running_loop()
         self._context = contextvars.copy_context()
+        self._context.run(lambda: _calling.set((*_calling.get(), self)))
         self.dropped = 0
         self._reset()
 
@@ -83,9 +88,9 @@ class CallbackRunner(Generic[T]):
             self._look_after(reached)
         return reached
 
-    def runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Whether the calls run on this loop, so that blocking it would block them."""
-        return loop is not None and self._loop is loop
+    def is_calling(self) -> bool:
+        """Whether this very code runs on behalf of a call, which would wait for itself at a barrier."""
+        return any(runner is self for runner in _calling.get())
 
     def _about(self) -> tuple[str, int]:
         return self._name, MAX_WAITING

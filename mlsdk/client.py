@@ -283,8 +283,9 @@ class Client:
         from mlsdk.delivery.host import host
         from mlsdk.live.listener import Listener
 
-        events_runner = CallbackRunner(on_event, name="on_event")
-        errors_runner = None if on_error is None else CallbackRunner(on_error, name="on_error")
+        blocks = self._wait.blocks
+        events_runner = CallbackRunner(on_event, name="on_event", on_thread=blocks)
+        errors_runner = None if on_error is None else CallbackRunner(on_error, name="on_error", on_thread=blocks)
         listener = Listener(
             self._config.connection,
             session_id=None,

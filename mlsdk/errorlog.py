@@ -18,10 +18,11 @@ KEPT: Final = 100
 class ErrorLog:
     """The errors of one session: the last 100, an exact count, and the user's `on_error`."""
 
-    def __init__(self, on_error: Callback[MindlyticsError] | None) -> None:
+    def __init__(self, on_error: Callback[MindlyticsError] | None, *, on_thread: bool = False) -> None:
+        """Makes an empty log; `on_thread` as in `CallbackRunner`."""
         self._kept: deque[MindlyticsError] = deque(maxlen=KEPT)
         self.count = 0
-        self.runner = None if on_error is None else CallbackRunner(on_error, name="on_error")
+        self.runner = None if on_error is None else CallbackRunner(on_error, name="on_error", on_thread=on_thread)
 
     def report(self, error: MindlyticsError) -> None:
         """Takes an error in. From any thread; neither waits nor raises."""

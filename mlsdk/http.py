@@ -12,8 +12,9 @@ import inspect
 import socket
 import ssl
 import sys
+from collections.abc import AsyncIterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import (  # type: ignore[attr-defined]  # documented nowhere, there since Python 3.4
     getproxies_environment,
@@ -144,6 +145,26 @@ def _trust(connection: Connection) -> ssl.SSLContext | bool:
 def _authorities(ca_file: str | None) -> ssl.SSLContext:
     # A hundred sessions that listen must not load them a hundred times on the sender's thread.
     return ssl.create_default_context(cafile=ca_file)
+
+
+_LARGE: Final = 1024 * 1024
+_PIECE: Final = 256 * 1024
+
+
+def payload(body: bytes) -> tuple[bytes | AsyncIterator[bytes], dict[str, str]]:
+    """A body as aiohttp takes it, and the headers that it needs.
+
+    A large one goes in pieces: as plain bytes aiohttp warns of it, and as a file it is read through the loop's
+    executor, which is gone when the interpreter exits.
+    """
+    if len(body) < _LARGE:
+        return body, {}
+    return _pieces(body), {"Content-Length": str(len(body))}
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
 
 
 def proxy_for(connection: Connection, url: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import random
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from mlsdk.delivery.retry import wait_seconds
 from mlsdk.delivery.transport import CONNECT_TIMEOUT, failure
 from mlsdk.errors import NO_STATUS, InvalidEventError
 from mlsdk.events import without_surrogates
-from mlsdk.http import open_session, proxy_for
+from mlsdk.http import open_session, payload, proxy_for
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds after which a request has an answer, be it that there is none."""
@@ -134,15 +133,17 @@ def _within(seconds: float) -> aiohttp.ClientTimeout:
 async def _try(
     session: aiohttp.ClientSession, connection: Connection, request: _Request, seconds: float
 ) -> tuple[Outcome, bytes]:
+    data, headers = (None, {}) if request.body is None else payload(request.body)
+    if data is not None:
+        headers["Content-Type"] = "application/json"
     address = connection.server_endpoint + request.url
     try:
         async with session.request(
             request.verb,
             address,
             params=request.query,
-            # As a file: aiohttp warns of more than 1 MiB of plain bytes. A new one each time, since it closes them.
-            data=None if request.body is None else io.BytesIO(request.body),
-            headers=None if request.body is None else {"Content-Type": "application/json"},
+            data=data,
+            headers=headers,
             proxy=proxy_for(connection, address),
             timeout=_within(seconds),
             allow_redirects=False,

@@ -28,7 +28,7 @@ from mlsdk.delivery.host import host
 from mlsdk.errorlog import ErrorLog
 from mlsdk.errors import InvalidEventError, MindlyticsError, SessionClosedError
 from mlsdk.events import Event, Timestamp, Value
-from mlsdk.waiting import IN_A_HURRY, Wait, clock_of, running_loop
+from mlsdk.waiting import IN_A_HURRY, Wait, clock_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -154,8 +154,9 @@ class Session:
         self._device_id = device_id
         self.project_id = surroundings.config.connection.project_id
         self._attributes = events.check_values("attributes", attributes)
-        self._errors = ErrorLog(on_error)
-        self._on_event = None if on_event is None else CallbackRunner(on_event, name="on_event")
+        blocks = surroundings.wait.blocks
+        self._errors = ErrorLog(on_error, on_thread=blocks)
+        self._on_event = None if on_event is None else CallbackRunner(on_event, name="on_event", on_thread=blocks)
         self._listener: Listener | None = None
         self._end_settled: Future[bool] | None = None
         self._generation = host.generation
@@ -338,8 +339,8 @@ class Session:
     async def _wait_for_callbacks(
         self, runner: CallbackRunner[MLEvent] | CallbackRunner[MindlyticsError] | None, seconds: float
     ) -> None:
-        if runner is None or (self._surroundings.wait.blocks and runner.runs_on(running_loop())):
-            return  # none, or this very wait would keep them from running
+        if runner is None or runner.is_calling():
+            return  # none, or it waits for this very code
         await self._surroundings.wait(runner.barrier(), seconds)
 
     async def __aenter__(self) -> Self:

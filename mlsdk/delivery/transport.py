@@ -11,7 +11,7 @@ import aiohttp
 
 from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Outcome, of_answer, of_failure
-from mlsdk.http import open_session, proxy_for
+from mlsdk.http import open_session, payload, proxy_for
 
 QUEUE_PATH: Final = "/bc/v1/events/queue"
 NO_EVENTS: Final = b"[]"
@@ -63,12 +63,12 @@ class HTTPTransport:
 
     async def send(self, body: bytes, *, key: str) -> Outcome:
         """Posts a body once."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        data, sized = payload(body)
         try:
             async with self._session.post(
                 self._url,
-                data=body,
-                headers=headers,
+                data=data,
+                headers={"Content-Type": "application/json", "Idempotency-Key": key, **sized},
                 proxy=self._proxy,
                 timeout=self._timeout,
                 allow_redirects=False,  # the key goes to no other host

@@ -224,18 +224,32 @@ def test_a_slow_callback_does_not_hold_up_another() -> None:
     run(main())
 
 
-def test_it_knows_on_which_loop_it_runs() -> None:
-    async def main() -> CallbackRunner[Any]:
-        runner = runner_of(print)
-        assert runner.runs_on(asyncio.get_running_loop())
-        assert not runner.runs_on(None)
-        return runner
+def test_it_knows_whether_it_is_what_runs_the_code_that_asks() -> None:
+    async def main() -> None:
+        answers: list[bool] = []
+        runner: CallbackRunner[int] = runner_of(lambda _: answers.append(runner.is_calling()))
+        other: CallbackRunner[int] = runner_of(lambda _: answers.append(runner.is_calling()))
+        runner.post(1)
+        await reached(runner.barrier())
+        other.post(1)
+        await reached(other.barrier())
+        assert answers == [True, False]
+        assert not runner.is_calling()
 
-    runner = run(main())
-    other = asyncio.SelectorEventLoop()
-    assert not runner.runs_on(other)
-    other.close()
-    assert not runner_of(print).runs_on(None)
+    run(main())
+
+
+def test_it_runs_on_the_thread_when_told_that_the_loop_will_be_blocked() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+        runner: CallbackRunner[int] = CallbackRunner(
+            lambda _: seen.append(threading.current_thread().name), name="on_error", on_thread=True
+        )
+        runner.post(1)
+        runner.barrier().result(PATIENCE)  # blocks the loop
+        assert seen == ["mlsdk-callbacks"]
+
+    run(main())
 
 
 # -- callbacks that raise ---------------------------------------------------------------------------------------------
@@ -937,11 +951,10 @@ def test_a_forked_child_calls_what_it_posts_and_not_what_its_parent_did() -> Non
 
 
 def test_a_timeout_is_what_a_blocked_loop_costs_and_no_more() -> None:
-    """Whoever blocks the loop that is to call cannot see the call; `runs_on` is there to ask before."""
+    """Whoever blocks the loop that is to call cannot see the call."""
 
     async def main() -> None:
         runner = runner_of(lambda _: None)
-        assert runner.runs_on(running_loop())
         with pytest.raises(FutureTimeoutError):
             runner.barrier().result(0.01)
         await reached(runner.barrier())

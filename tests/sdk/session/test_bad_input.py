@@ -314,7 +314,6 @@ def test_a_huge_text_that_the_service_refuses_is_reported(service: LocalMindlyti
     assert names(service.events()) == ["start_session", "Conversation Started", "Conversation Ended", "end_session"]
 
 
-@pytest.mark.xfail(strict=True, reason="the sender hands aiohttp more than 1 MiB of bytes at once, which it warns of")
 def test_a_huge_text_is_sent_without_a_warning(service: LocalMindlytics) -> None:
     """Where warnings are errors, this one would keep the event from ever being sent."""
     with warnings.catch_warnings(record=True) as seen:

@@ -157,7 +157,6 @@ def test_without_that_loop_they_run_on_one_daemon_thread(picky: LocalMindlytics,
     assert thread.name == "mlsdk-callbacks"
 
 
-@pytest.mark.xfail(strict=True, reason="a runner takes the running loop, which the synchronous API blocks")
 def test_callbacks_of_the_synchronous_api_run_on_that_thread_inside_a_loop_too(picky: LocalMindlytics) -> None:
     """The loop that runs is the one that the synchronous API blocks."""
     seen: set[str] = set()
@@ -211,7 +210,6 @@ def test_a_slow_callback_does_not_hold_up_delivery(picky: LocalMindlytics) -> No
     session.end_session()
 
 
-@pytest.mark.xfail(strict=True, reason="flush waits for the very callback that calls it, until the timeout")
 def test_a_callback_may_use_the_session(picky: LocalMindlytics) -> None:
     """Only not wait for itself."""
 
