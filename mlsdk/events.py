@@ -117,8 +117,15 @@ def format_timestamp(moment: int) -> str:
 
 @lru_cache(maxsize=64)
 def _format_second(seconds: int) -> str:
-    # Most events of a burst share their second.
-    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
+    # Most events of a burst share their second, and those of imported history their day.
+    day, second = divmod(seconds, 86_400)
+    minute, second = divmod(second, 60)
+    return f"{_format_day(day)}T{minute // 60:02d}:{minute % 60:02d}:{second:02d}"
+
+
+@lru_cache(maxsize=512)
+def _format_day(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

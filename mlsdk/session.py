@@ -346,7 +346,10 @@ class Session:
     async def __aenter__(self) -> Self:
         """Starts the session, or joins it if it was made with `join=True`."""
         self._notice_fork()
-        if not self._joins and self._state is not _State.OPEN:
+        if self._joins:
+            if self._state is _State.ENDED:
+                self._forget()  # ended by this object; an event of it reopens the session at the service
+        elif self._state is not _State.OPEN:
             await self.start_session()
         return self
 
@@ -392,7 +395,7 @@ class Session:
 
         Args:
             timestamp: When; for a new user this is their start date.
-            id: The user's id; without one, the device's user gets the traits.
+            id: The user's id; without one, the session's user or device gets the traits.
             device_id: A device of theirs; default the session's.
             traits: Merged into those that the user has.
 
@@ -402,6 +405,8 @@ class Session:
         """
         self._check_usable()
         moment, is_explicit = self._moment(timestamp)
+        if id is None and device_id is None and self.device_id is None:
+            id = self.id  # the traits of a user who is known already
         event = events.identify(self._common(), moment, id=id, device_id=device_id, traits=traits)
         self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=id, device_id=device_id))
         if id is not None:

@@ -283,3 +283,15 @@ def test_a_forked_child_may_end_an_inherited_session_and_start_its_own(service: 
     assert names(service.events("s")) == ["start_session", "end_session"]
     (own,) = set(service.session_ids) - {"s"}
     assert names(service.events(own)) == ["start_session", "Seen", "end_session"]
+
+
+def test_a_joined_session_can_be_entered_again_after_this_object_ended_it(service: LocalMindlytics) -> None:
+    async def main() -> None:
+        session = client_of(service).create_session(session_id="s", device_id="d", join=True)
+        async with session:
+            await session.end_session()
+        async with session:
+            await session.track_event(event="Back")
+
+    asyncio.run(main())
+    assert [event["type"] for event in service.events("s")] == ["end_session", "track"]

@@ -74,6 +74,16 @@ def test_traits_alone_are_of_the_device(service: LocalMindlytics) -> None:
     assert full == {**bare, "traits": {"plan": "free"}}
 
 
+def test_traits_alone_are_of_a_user_who_is_known(service: LocalMindlytics) -> None:
+    async def script(session: Session) -> None:
+        await session.user_identify(traits={"plan": "free"})
+
+    _, event = normal(recorded(service, script, id="jj"))
+
+    expected = {"type": "identify", "id": "jj", "session_id": "id-1", "user_id": "jj", "timestamp": "now"}
+    assert event == {**expected, "traits": {"plan": "free"}}
+
+
 def test_identify_of_nobody_is_refused(service: LocalMindlytics) -> None:
     async def script(session: Session) -> None:
         with pytest.raises(InvalidEventError, match="device_id"):
