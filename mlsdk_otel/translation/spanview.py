@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Final
 
 Attributes = Mapping[str, object]
 
-
-class SpanContext(Protocol):
-    """The part of OpenTelemetry's that is read here."""
-
-    trace_id: int
-    span_id: int
-    is_remote: bool
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +34,8 @@ class SpanView:
     """A span that has ended.
 
     Attributes:
+        trace_id: 0 for a span that has no ids.
+        span_id: Likewise.
         parent_id: The parent's span id, or None for a root.
         has_remote_parent: The parent is a span of another process.
         dropped_events: Events that the span's limits dropped before anybody saw them.
@@ -59,22 +57,21 @@ class SpanView:
 
 def of_span(span: Any) -> SpanView:
     """A view of an SDK span (`opentelemetry.sdk.trace.ReadableSpan`)."""
-    context: SpanContext = span.context
-    parent: SpanContext | None = span.parent
-    start = _nanoseconds(span.start_time, 0)
+    parent = span.parent
+    start = _nanoseconds(span.start_time, _nanoseconds(span.end_time, 0))
     return SpanView(
         name=str(span.name),
-        trace_id=context.trace_id,
-        span_id=context.span_id,
-        parent_id=None if parent is None else parent.span_id,
-        has_remote_parent=parent is not None and parent.is_remote,
+        trace_id=_id(span.context, "trace_id"),
+        span_id=_id(span.context, "span_id"),
+        parent_id=None if parent is None else _id(parent, "span_id"),
+        has_remote_parent=getattr(parent, "is_remote", False) is True,
         start=start,
         end=max(start, _nanoseconds(span.end_time, start)),
         attributes=_copy(span.attributes),
         # span.events makes a new tuple at each access.
         events=tuple(
             EventView(
-                name=event.name,
+                name=str(event.name),
                 time=_nanoseconds(event.timestamp, start),
                 attributes=_copy(event.attributes),
                 dropped_attributes=getattr(event, "dropped_attributes", 0) or 0,
@@ -99,24 +96,31 @@ def of_log_record(record: Any, *, name: str, attributes: Attributes) -> SpanView
     own = _copy(log.attributes)
     return SpanView(
         name=name,
-        trace_id=log.trace_id or 0,
-        span_id=log.span_id or 0,
+        trace_id=_id(log, "trace_id"),
+        span_id=_id(log, "span_id"),
         parent_id=None,
         has_remote_parent=False,
         start=time,
         end=time,
         attributes={**own, **attributes},
-        events=(EventView(str(log.event_name), time, own, getattr(record, "dropped_attributes", 0) or 0),),
+        events=(EventView(str(getattr(log, "event_name", "")), time, own, getattr(record, "dropped_attributes", 0) or 0),),
     )
 
 
+def _id(context: Any, name: str) -> int:
+    found = getattr(context, name, None)
+    return found if isinstance(found, int) else 0
+
+
 def _copy(attributes: Any) -> Attributes:
-    if attributes is None:
+    if not isinstance(attributes, Mapping):
         return {}
     # BoundedAttributes.copy() takes a seventh of the time of dict(), which goes through its locks key by key.
     copy = getattr(attributes, "copy", None)
     copied: Attributes = dict(attributes) if copy is None else copy()
-    return copied
+    if all(type(key) is str for key in copied):
+        return copied
+    return {str(key): value for key, value in copied.items()}
 
 
 def _nanoseconds(value: object, otherwise: int) -> int:
@@ -124,4 +128,6 @@ def _nanoseconds(value: object, otherwise: int) -> int:
         return value
     if isinstance(value, float) and isfinite(value):
         return int(value)
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return (value - _EPOCH) // _MICROSECOND * 1000
     return otherwise

@@ -17,7 +17,8 @@ Pure: times are passed in, in seconds of a clock that never goes backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from typing import Final, TypeVar
 
 from mlsdk.events import Event
@@ -31,83 +32,132 @@ WAIT: Final = 5.0
 """Seconds that anything waits for a span that should come."""
 MAX_REMEMBERED: Final = 10_000
 """Sessions, and of ended ones and of spans their ids, that are remembered; the oldest are forgotten first."""
+_MAX_IN_TRACE: Final = 100
+"""Sessions of one trace that are remembered, likewise."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
+@dataclass(frozen=True, slots=True)
+class _SessionSpan:
+    """A session's own span, for the conversations below it that leave out what it says.
+
+    Attributes:
+        end: None while it lasts.
+    """
+
+    span_id: int
+    start: int
+    end: int | None
+    inherited: Attributes
+
+    def encloses(self, view: SpanView) -> bool:
+        """Whether a span began while this one lasted."""
+        return self.start <= view.start and (self.end is None or view.start <= self.end)
+
+
 class Translator:
     """The state between spans."""
 
-    def __init__(self, *, project_id: str) -> None:
+    def __init__(self, *, project_id: str, max_remembered: int = MAX_REMEMBERED) -> None:
+        """Knows nothing yet.
+
+        Args:
+            project_id: Spans of other projects are left alone.
+            max_remembered: The bound of each kind of thing that is remembered.
+        """
         self._project_id = project_id
+        self._max = max_remembered
         self._sessions: OrderedDict[str, SessionState] = OrderedDict()
-        # Those of which something waits, and until when.
+        # Those of which something waits, and until when; in the order in which it began, as in `_orphans`.
         self._waiting: OrderedDict[str, float] = OrderedDict()
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        # Those that have ended, by the trace of their own span.
+        self._ended: OrderedDict[str, int] = OrderedDict()
         self._seen: OrderedDict[tuple[int, int], None] = OrderedDict()
-        # What the session's own span says that its conversations may leave out, by trace.
-        self._traces: OrderedDict[int, Attributes] = OrderedDict()
-        # Conversations' spans whose session's span is to come, by trace, and until when they wait.
-        self._orphans: OrderedDict[int, tuple[float, list[SpanView]]] = OrderedDict()
+        self._traces: OrderedDict[int, OrderedDict[int, _SessionSpan]] = OrderedDict()
+        # Conversations' spans that do not say enough without their session's, which is to come; and until when.
+        self._orphans: OrderedDict[int, tuple[float, SpanView]] = OrderedDict()
+        self._orphans_of: dict[int, dict[int, None]] = {}
+        self._serial = count()
         self.late = 0
         """Spans that came after the end of their session."""
         self.loss = Loss()
 
     def claims(self, view: SpanView) -> bool:
         """Whether a span is read here."""
-        project_id = view.attributes.get(names.PROJECT_ID)
-        return native.claims(view) and (project_id is None or project_id == self._project_id)
+        return native.claims(view) and native.is_meant_for(view, self._project_id)
 
     def started(self, view: SpanView, now: float) -> list[Event]:
-        """A span has started: its start can be told at once."""
-        if not self.claims(view) or view.attributes.get(names.JOINED) is True:
+        """A span has started: its start can be told at once, if it says all of it."""
+        if not self.claims(view):
             return []
-        self._remember_trace(view)
-        part = self._read(view)
-        if part.is_joined or part.number or part.session_id in self._ended:
+        self._know(view, end=None)
+        above = self._session_above(view)
+        attributes = {**_inherited(view, above), **view.attributes}
+        if native.is_joined(attributes) or not native.names_all(view, attributes):
             return []
-        return self._state(part.session_id).start(part)
+        return self._begin(self._read(view, above), view) + self._keep_bounds(now)
 
     def feed(self, view: SpanView, now: float) -> list[Event]:
         """A span has ended."""
         place = (view.trace_id, view.span_id)
         if not self.claims(view) or place in self._seen:
             return []
-        _remember(self._seen, place, None)
-        if self._must_wait(view):
-            self._orphans.setdefault(view.trace_id, (now + WAIT, []))[1].append(view)
-            return self._keep_bounds(now)
-        found = self._keep_bounds(now)
+        if view.span_id:  # without ids, nobody can tell one span from another
+            self._remember(self._seen, place, None)
         if view.name == names.SESSION_SPAN:
-            self._remember_trace(view)
-            found += self._begin_with(view)
+            self._know(view, end=view.end)
+        above = self._session_above(view)
+        if above is None and _needs_its_session(view):
+            self._hold(view, now)
+            return self._keep_bounds(now)
+        found: list[Event] = []
+        expected = 0
+        part = self._read(view, above)
+        if view.name == names.SESSION_SPAN and part is not None:
+            found += self._begin(part, view)
             for orphan in self._adopt(view.trace_id):
-                found += self._take(orphan, now)
-        return found + self._take(view, now)
+                found += self._take(self._read(orphan, self._session_above(orphan)), orphan, now)
+            expected = self._count_within(view)
+        return found + self._take(part, view, now, expected) + self._keep_bounds(now)
 
     def logged(self, view: SpanView) -> list[Event]:
         """A log record of one of our events, seen as a span of a joined session: it needs no start and has no end."""
-        part = self._read(view)
+        if not self.claims(view):
+            return []
+        known = self._traces.get(view.trace_id, OrderedDict())
+        part = self._read(view, known.get(view.span_id) or next(reversed(known.values()), None))
+        if part is None:
+            return []
         self.loss.add(part.loss)
         return _at_once(part)
 
     def end_session(self, session_id: str, end: Event, now: float) -> list[Event]:
         """The application says that a session has ended: what waits of it goes, then its end, once."""
+        found: list[Event] = []
+        for serial, (_, view) in list(self._orphans.items()):
+            part = self._read_late(view)
+            if part is not None and part.session_id == session_id:
+                self._drop_orphan(serial)
+                found += self._take(part, view, now)
         if session_id in self._ended:
-            return []
+            return found
         state = self._sessions.pop(session_id, None)
         self._waiting.pop(session_id, None)
-        found = [] if state is None else state.expire()
-        _remember(self._ended, session_id, None)
+        if state is not None:
+            found += state.expire()
+        self._remember(self._ended, session_id, 0 if state is None else state.trace_id)
         return found if state is not None and state.has_ended else [*found, end]
 
     def expire(self, now: float) -> list[Event]:
         """What has waited long enough."""
         found: list[Event] = []
-        for trace_id in [trace_id for trace_id, (deadline, _) in self._orphans.items() if deadline <= now]:
-            for orphan in self._adopt(trace_id):
-                found += self._take(orphan, now - WAIT)
+        alone: dict[str, None] = {}
+        while self._orphans and self._first_orphan()[0] <= now:
+            found += self._give_up(alone, now)
+        for session_id in alone:
+            found += self._begin_anyhow(session_id)
         while self._waiting and next(iter(self._waiting.values())) <= now:
             session_id, _ = self._waiting.popitem(last=False)
             found += self._sessions[session_id].expire()
@@ -126,59 +176,141 @@ class Translator:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read(self, view: SpanView) -> SessionPart:
-        inherited = self._traces.get(view.trace_id, {})
+    def _read(self, view: SpanView, above: _SessionSpan | None) -> SessionPart | None:
+        """What a span stands for; None, and counted, for one of which nobody can say to what it belongs."""
+        inherited = _inherited(view, above)
         session_id = native.session_id_of({**inherited, **view.attributes})
+        if session_id is None and view.trace_id == 0:
+            self.loss.events += max(1, len(view.events))
+            return None
         return native.read(view, session_id=session_id or native.session_of_trace(view.trace_id), inherited=inherited)
 
-    def _must_wait(self, view: SpanView) -> bool:
-        """Whether a conversation's span says too little without its session's, which is still to come."""
-        return (
-            view.name == names.CONVERSATION_SPAN
-            and view.parent_id is not None
-            and not view.has_remote_parent
-            and names.SESSION_START not in view.attributes
-            and view.trace_id not in self._traces
-        )
+    def _read_late(self, view: SpanView) -> SessionPart | None:
+        """The same for a span whose session's is not coming: the nearest of its trace has to do."""
+        known = self._traces.get(view.trace_id, OrderedDict())
+        around = (span for span in reversed(known.values()) if span.encloses(view))
+        return self._read(view, next(around, None) or next(reversed(known.values()), None))
 
-    def _remember_trace(self, view: SpanView) -> None:
-        if view.name == names.SESSION_SPAN:
-            inherited = {name: view.attributes[name] for name in names.INHERITED if name in view.attributes}
-            _remember(self._traces, view.trace_id, inherited)
+    def _session_above(self, view: SpanView) -> _SessionSpan | None:
+        """The session's span that a conversation's belongs to, as far as it is known for certain."""
+        known = self._traces.get(view.trace_id)
+        if view.name != names.CONVERSATION_SPAN or known is None:
+            return None
+        if view.parent_id is not None and view.parent_id in known:
+            return known[view.parent_id]
+        # There may be spans in between, and one trace may hold several sessions: only one that has not ended is sure.
+        return next((span for span in reversed(known.values()) if span.end is None and span.encloses(view)), None)
+
+    def _know(self, view: SpanView, *, end: int | None) -> None:
+        if view.name != names.SESSION_SPAN:
+            return
+        inherited = {name: view.attributes[name] for name in names.INHERITED if name in view.attributes}
+        known = self._traces.get(view.trace_id, OrderedDict())
+        self._remember(self._traces, view.trace_id, known)
+        known[view.span_id] = _SessionSpan(view.span_id, view.start, end, inherited)
+        if len(known) > _MAX_IN_TRACE:
+            known.popitem(last=False)
+
+    # -- spans that wait for their session's --------------------------------------------------------------------------
+
+    def _hold(self, view: SpanView, now: float) -> None:
+        serial = next(self._serial)
+        self._orphans[serial] = (now + WAIT, view)
+        self._orphans_of.setdefault(view.trace_id, {})[serial] = None
+
+    def _first_orphan(self) -> tuple[float, SpanView]:
+        return next(iter(self._orphans.values()))
+
+    def _drop_orphan(self, serial: int) -> SpanView:
+        _, view = self._orphans.pop(serial)
+        siblings = self._orphans_of[view.trace_id]
+        del siblings[serial]
+        if not siblings:
+            del self._orphans_of[view.trace_id]
+        return view
 
     def _adopt(self, trace_id: int) -> list[SpanView]:
-        _, views = self._orphans.pop(trace_id, (0.0, []))
-        return views
+        """Those that have found their session."""
+        waiting = self._orphans_of.get(trace_id, {})
+        return [
+            self._drop_orphan(serial)
+            for serial in list(waiting)
+            if self._session_above(self._orphans[serial][1]) is not None
+        ]
+
+    def _count_within(self, view: SpanView) -> int:
+        """How many still wait that may belong to a session: its end waits for them."""
+        span = self._traces[view.trace_id][view.span_id]
+        waiting = self._orphans_of.get(view.trace_id, {})
+        return sum(span.encloses(self._orphans[serial][1]) for serial in waiting)
+
+    def _give_up(self, alone: dict[str, None], now: float) -> list[Event]:
+        """Takes the first that waits without its session's span; `alone` gets the session."""
+        view = self._drop_orphan(next(iter(self._orphans)))
+        part = self._read_late(view)
+        if part is not None:
+            alone[part.session_id] = None
+        return self._take(part, view, now)
+
+    def _begin_anyhow(self, session_id: str) -> list[Event]:
+        state = self._sessions.get(session_id)
+        if state is None:
+            return []
+        found = state.begin_anyhow()
+        self._settle(session_id)
+        return found
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def _begin_with(self, view: SpanView) -> list[Event]:
-        part = self._read(view)
-        if part.is_joined or part.session_id in self._ended:
+    def _begin(self, part: SessionPart | None, view: SpanView) -> list[Event]:
+        if part is None or part.is_joined or self._has_ended(part.session_id, view):
             return []
-        return self._state(part.session_id).start(part)
+        found, state = self._state(part.session_id, view)
+        return found + state.start(part)
 
-    def _take(self, view: SpanView, now: float) -> list[Event]:
-        part = self._read(view)
+    def _take(self, part: SessionPart | None, view: SpanView, now: float, expected: int = 0) -> list[Event]:
+        if part is None:
+            return []
         self.loss.add(part.loss)
         if part.is_joined:
             return _at_once(part)
-        if part.session_id in self._ended:
+        if self._has_ended(part.session_id, view):
             self.late += 1
             return _at_once(part)
-        state = self._state(part.session_id)
-        found = state.take(part)
+        found, state = self._state(part.session_id, view)
+        found += state.take(part, expected=expected)
+        if state.held > self._max:
+            found += state.expire()
         if state.waits:
             self._waiting.setdefault(part.session_id, now + WAIT)
         self._settle(part.session_id)
         return found
 
-    def _state(self, session_id: str) -> SessionState:
+    def _has_ended(self, session_id: str, view: SpanView) -> bool:
+        """Whether a span comes after the end of its session; one that begins it anew in another trace does not."""
+        trace_id = self._ended.get(session_id)
+        if trace_id is None:
+            return False
+        if native.begins_session(view) and view.trace_id not in (0, trace_id):
+            del self._ended[session_id]
+            return False
+        return True
+
+    def _state(self, session_id: str, view: SpanView) -> tuple[list[Event], SessionState]:
+        """The session, and what is to be sent of it first when a span begins it anew that has only its end to say."""
+        found: list[Event] = []
         state = self._sessions.get(session_id)
+        begins = native.begins_session(view)
+        if state is not None and state.waits_to_end and begins and view.trace_id not in (0, state.trace_id):
+            found += state.expire()
+            self._waiting.pop(session_id, None)
+            state = None
         if state is None:
             state = self._sessions[session_id] = SessionState()
+        if begins and not state.trace_id:
+            state.trace_id = view.trace_id
         self._sessions.move_to_end(session_id)
-        return state
+        return found, state
 
     def _settle(self, session_id: str) -> None:
         state = self._sessions[session_id]
@@ -186,21 +318,46 @@ class Translator:
             self._waiting.pop(session_id, None)
         if state.has_ended:
             del self._sessions[session_id]
-            _remember(self._ended, session_id, None)
+            self._remember(self._ended, session_id, state.trace_id)
+
+    # -- bounds -------------------------------------------------------------------------------------------------------
 
     def _keep_bounds(self, now: float) -> list[Event]:
         """Lets go of what has been there longest when there is too much; what it had to say is said."""
         found: list[Event] = []
-        if len(self._orphans) > MAX_REMEMBERED:
-            for orphan in self._adopt(next(iter(self._orphans))):
-                found += self._take(orphan, now)
-        if len(self._sessions) > MAX_REMEMBERED:
+        while len(self._orphans) > self._max:
+            alone: dict[str, None] = {}
+            found += self._give_up(alone, now)
+            for session_id in alone:
+                found += self._begin_anyhow(session_id)
+        while len(self._sessions) > self._max:
             session_id, state = self._sessions.popitem(last=False)
             self._waiting.pop(session_id, None)
             found += state.expire()
             if state.has_ended:
-                _remember(self._ended, session_id, None)
+                self._remember(self._ended, session_id, state.trace_id)
         return found
+
+    def _remember(self, memory: OrderedDict[K, V], key: K, value: V) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._max:
+            memory.popitem(last=False)
+
+
+def _needs_its_session(view: SpanView) -> bool:
+    """Whether a span says too little without its session's, which this process should bring."""
+    return (
+        view.name == names.CONVERSATION_SPAN
+        and view.parent_id is not None
+        and not view.has_remote_parent
+        and names.SESSION_START not in view.attributes
+    )
+
+
+def _inherited(view: SpanView, above: _SessionSpan | None) -> Attributes:
+    # The instrumentor's spans say everything themselves; what they do not say is not so.
+    return {} if above is None or names.SESSION_START in view.attributes else above.inherited
 
 
 def _at_once(part: SessionPart) -> list[Event]:
@@ -211,10 +368,3 @@ def _at_once(part: SessionPart) -> list[Event]:
     if part.closing is not None and part.role is Role.CONVERSATION:
         events.append(part.closing)
     return events
-
-
-def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > MAX_REMEMBERED:
-        memory.popitem(last=False)

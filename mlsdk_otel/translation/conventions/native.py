@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from typing import Final
 
 from mlsdk import events
 from mlsdk.errors import InvalidEventError
@@ -18,12 +19,72 @@ from mlsdk_otel.translation.conventions import reading
 from mlsdk_otel.translation.facts import Loss, Role, SessionPart
 from mlsdk_otel.translation.spanview import Attributes, EventView, SpanView
 
+Readers = Mapping[str, Callable[[object], Value | None]]
+
 _ROLES = {names.SESSION_SPAN: Role.SESSION, names.CONVERSATION_SPAN: Role.CONVERSATION}
+
+SPAN_EVENTS: Final[Mapping[str, str]] = {
+    events.CONVERSATION_STARTED: names.CONVERSATION_STARTED,
+    events.CONVERSATION_ENDED: names.CONVERSATION_ENDED,
+    events.CONVERSATION_TURN: names.TURN,
+    events.CONVERSATION_USAGE: names.USAGE,
+    events.CONVERSATION_FUNCTION: names.FUNCTION,
+}
+"""The span events of the service's own events."""
+_USAGE_FIELDS: Final[Mapping[str, str]] = {
+    "model": names.RESPONSE_MODEL,
+    "prompt_tokens": names.INPUT_TOKENS,
+    "completion_tokens": names.OUTPUT_TOKENS,
+    "cost": names.COST,
+}
+FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
+    names.TURN: {
+        "user": names.TURN_USER,
+        "assistant": names.TURN_ASSISTANT,
+        "assistant_id": names.TURN_ASSISTANT_ID,
+        **_USAGE_FIELDS,
+    },
+    names.USAGE: _USAGE_FIELDS,
+    names.FUNCTION: {
+        "name": names.TOOL_NAME,
+        "args": names.TOOL_ARGUMENTS,
+        "result": names.TOOL_RESULT,
+        "runtime": names.RUNTIME_MS,
+    },
+}
+"""Which attributes hold the fields that the service gives a meaning to."""
+READERS: Final[Readers] = {
+    "user": reading.text,
+    "assistant": reading.text,
+    "assistant_id": reading.text,
+    "model": reading.text,
+    "prompt_tokens": reading.count,
+    "completion_tokens": reading.count,
+    "cost": reading.number,
+    "name": reading.name,
+    "args": reading.text,
+    "result": reading.text,
+    "runtime": reading.count,
+}
+"""How these fields are read; what comes out is what the service takes."""
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "prompt_tokens": int,
+    "completion_tokens": int,
+    "cost": (int, float),
+    "runtime": int,
+}
+"""What they are; text where nothing is said."""
 
 
 def claims(view: SpanView) -> bool:
     """Whether a span is one of ours, and meant for a reader."""
-    return view.name in _ROLES and view.attributes.get(names.DELIVERY) != names.DIRECT
+    return view.name in _ROLES and reading.text(view.attributes.get(names.DELIVERY)) != names.DIRECT
+
+
+def is_meant_for(view: SpanView, project_id: str) -> bool:
+    """Whether a span is for readers of this project, which it may leave open."""
+    named = reading.text(view.attributes.get(names.PROJECT_ID))
+    return not named or named == project_id
 
 
 def read(view: SpanView, *, session_id: str, inherited: Attributes) -> SessionPart:
@@ -39,7 +100,28 @@ def read(view: SpanView, *, session_id: str, inherited: Attributes) -> SessionPa
 
 def session_id_of(attributes: Attributes) -> str | None:
     """The session that a span names, if it names one."""
-    return reading.name(attributes.get(names.SESSION_ID))
+    return reading.identifier(attributes.get(names.SESSION_ID))
+
+
+def is_joined(attributes: Attributes) -> bool:
+    """Whether a span says that its session is not this process's to start or end."""
+    return reading.flag(attributes.get(names.JOINED))
+
+
+def names_all(view: SpanView, attributes: Attributes) -> bool:
+    """Whether what a span says when it starts is enough to tell its start: nobody would be told of a wrong one."""
+    if names.SESSION_START in attributes:
+        return True
+    whose = [reading.identifier(attributes.get(key)) for key in (names.USER_ID, names.DEVICE_ID)]
+    needed = [session_id_of(attributes), whose[0] or whose[1]]
+    if view.name == names.CONVERSATION_SPAN:
+        needed.append(reading.identifier(attributes.get(names.CONVERSATION_ID)))
+    return all(needed)
+
+
+def begins_session(view: SpanView) -> bool:
+    """Whether a span stands for a session, or says with which start one began."""
+    return view.name == names.SESSION_SPAN or names.SESSION_START in view.attributes
 
 
 def session_of_trace(trace_id: int) -> str:
@@ -70,6 +152,8 @@ class _Reader:
         is_continued = reading.flag(attributes.get(names.CONTINUED))
         number = reading.count(attributes.get(names.PART)) or 0
         is_session = self._role is Role.SESSION
+        is_first = not number or reading.flag(attributes.get(names.REOPENED))
+        session_start, likely_start = self._starts()
         return SessionPart(
             role=self._role,
             session_id=self._session_id,
@@ -77,9 +161,9 @@ class _Reader:
             number=number,
             is_continued=is_continued,
             is_joined=self._is_joined,
-            session_start=None if self._is_joined else self._session_start(),
-            likely_start=None if self._is_joined or self._view.has_remote_parent else self._likely_start(),
-            opening=None if is_session or number else self._opening(),
+            session_start=session_start,
+            likely_start=likely_start,
+            opening=self._opening() if is_first and not is_session else None,
             inner=tuple(self._inner()),
             closing=None if is_continued or (self._is_joined and is_session) else self._closing(),
             conversations=reading.count(attributes.get(names.CONVERSATIONS)),
@@ -89,45 +173,51 @@ class _Reader:
     # -- ids ----------------------------------------------------------------------------------------------------------
 
     def _common(self, attributes: Attributes) -> Common:
-        user_id = reading.name(attributes.get(names.USER_ID))
-        device_id = reading.name(attributes.get(names.DEVICE_ID))
+        user_id = reading.identifier(attributes.get(names.USER_ID))
+        device_id = reading.identifier(attributes.get(names.DEVICE_ID))
         if user_id is None and device_id is None and not self._is_joined:
             device_id = anonymous_device(self._session_id)
         return events.common(session_id=self._session_id, user_id=user_id, device_id=device_id)
 
     def _conversation(self) -> str | None:
-        named = reading.name(self._attributes.get(names.CONVERSATION_ID))
+        named = reading.identifier(self._attributes.get(names.CONVERSATION_ID))
         if named is None and self._role is Role.CONVERSATION:
             return f"{self._view.trace_id:032x}-{self._view.span_id:016x}"
         return named
 
     # -- starts and ends ----------------------------------------------------------------------------------------------
 
-    def _session_start(self) -> Event | None:
-        told = reading.mapping(self._attributes.get(names.SESSION_START))
-        if told:
-            who = events.common(
-                session_id=self._session_id,
-                user_id=reading.name(told.get("id")),
-                device_id=reading.name(told.get("device_id")),
-            )
-            try:
-                moment = events.parse_timestamp(told.get("timestamp"))
-                return events.start_session(
-                    who, moment, attributes=self._values(reading.mapping(told.get("attributes")))
-                )
-            except InvalidEventError:
-                self._loss.values += 1  # what is left is told by the span itself
-        if self._role is Role.CONVERSATION and self._view.parent_id is not None:
-            return None  # the session's own span knows better
-        return self._likely_start()
-
-    def _likely_start(self) -> Event | None:
+    def _starts(self) -> tuple[Event | None, Event | None]:
+        """The session's start, where this span tells it; and the one to send when no span of the session does."""
         if self._is_joined:
-            return None
-        return events.start_session(
+            return None, None
+        if (told := self._told_start()) is not None:
+            return told, told
+        likely = events.start_session(
             self._who, _micros(self._view.start), attributes=self._prefixed(self._attributes, names.SESSION_ATTRIBUTE)
         )
+        if self._role is Role.SESSION or self._view.parent_id is None:
+            return likely, likely
+        # The session's own span knows better; if that is in another process, so is the start.
+        return None, None if self._view.has_remote_parent else likely
+
+    def _told_start(self) -> Event | None:
+        raw = self._attributes.get(names.SESSION_START)
+        if raw is None:
+            return None
+        told = reading.mapping(raw) or {}
+        try:
+            who = events.common(
+                session_id=self._session_id,
+                user_id=reading.identifier(told.get("id")),
+                device_id=reading.identifier(told.get("device_id")),
+            )
+            moment = events.parse_timestamp(told.get("timestamp"))
+            attributes = self._values(reading.mapping(told.get("attributes")) or {})
+            return events.start_session(who, moment, attributes=attributes)
+        except InvalidEventError:
+            self._loss.values += 1  # what is left is told by the span itself
+            return None
 
     def _opening(self) -> Event:
         return events.conversation_started(
@@ -139,9 +229,7 @@ class _Reader:
 
     def _closing(self) -> Event:
         moment = self._end_moment()
-        who = self._who
-        if (user_id := reading.name(self._attributes.get(names.END_USER_ID))) is not None:
-            who = {**who, "user_id": user_id}
+        who = self._whose(self._attributes, names.END_USER_ID, names.END_DEVICE_ID)
         if self._role is Role.SESSION:
             ended = self._prefixed(self._attributes, names.SESSION_END_ATTRIBUTE)
             return events.end_session(who, moment, attributes=ended)
@@ -178,67 +266,84 @@ class _Reader:
 
     def _of(self, event: EventView) -> tuple[Common, int]:
         """Whose an event is, and when."""
-        own = event.attributes
         # On these two, `user.id` is who the user is from then on.
-        key = names.KNOWN_USER_ID if event.name in (names.IDENTIFY, names.ALIAS) else names.USER_ID
-        user_id, device_id = reading.name(own.get(key)), reading.name(own.get(names.DEVICE_ID))
-        if user_id is None and device_id is None:
-            return self._who, _micros(event.time)
-        who = events.common(
-            session_id=self._session_id,
-            user_id=user_id or self._who.get("user_id"),
-            device_id=device_id or self._who.get("device_id"),
-        )
-        return who, _micros(event.time)
+        user = names.KNOWN_USER_ID if event.name in (names.IDENTIFY, names.ALIAS) else names.USER_ID
+        return self._whose(event.attributes, user, names.DEVICE_ID), _micros(event.time)
+
+    def _whose(self, own: Attributes, user: str, device: str) -> Common:
+        """The ids in two attributes; what is not said stays as on the span, and what is said to be empty is nobody."""
+        if user not in own and device not in own:
+            return self._who
+        said = {
+            "user_id": own.get(user, self._who.get("user_id")),
+            "device_id": own.get(device, self._who.get("device_id")),
+        }
+        ids = {name: reading.identifier(raw) for name, raw in said.items()}
+        return events.common(session_id=self._session_id, user_id=ids["user_id"], device_id=ids["device_id"])
 
     def _conversation_of(self, event: EventView) -> str | None:
-        return reading.name(event.attributes.get(names.CONVERSATION_ID)) or self._conversation_id
+        return reading.identifier(event.attributes.get(names.CONVERSATION_ID)) or self._conversation_id
 
     def turn(self, event: EventView) -> Event:
-        own = event.attributes
         who, moment = self._of(event)
+        fields, properties = self._fields(event)
         return events.turn(
             who,
             moment,
-            conversation_id=self._needed(self._conversation_of(event)),
-            user=self._needed(reading.text(own.get(names.TURN_USER))),
-            assistant=self._needed(reading.text(own.get(names.TURN_ASSISTANT))),
-            assistant_id=reading.text(own.get(names.TURN_ASSISTANT_ID)),
-            usage=self._usage(own),
-            properties=self._prefixed(own, names.PROPERTY),
+            conversation_id=_needed(self._conversation_of(event)),
+            user=_needed(_text(fields.pop("user", None))),
+            assistant=_needed(_text(fields.pop("assistant", None))),
+            assistant_id=_text(fields.pop("assistant_id", None)),
+            usage=fields,
+            properties=properties,
         )
 
     def usage(self, event: EventView) -> Event:
         who, moment = self._of(event)
-        spent = self._usage(event.attributes)
-        if spent is None:
-            raise InvalidEventError("usage", "is missing")
-        return events.usage(who, moment, conversation_id=self._needed(self._conversation_of(event)), usage=spent)
+        fields, _ = self._fields(event)
+        if "cost" in fields:
+            fields = {"cost": fields["cost"]}
+        elif "model" in fields:
+            fields["model"] = _needed(reading.name(fields["model"]))
+        usage = events.check_usage("usage", fields)
+        return events.usage(who, moment, conversation_id=_needed(self._conversation_of(event)), usage=usage)
 
     def function(self, event: EventView) -> Event:
-        own = event.attributes
         who, moment = self._of(event)
+        fields, properties = self._fields(event)
+        runtime = fields.get("runtime")
         return events.function_call(
             who,
             moment,
-            conversation_id=self._needed(self._conversation_of(event)),
-            name=self._needed(reading.name(own.get(names.TOOL_NAME))),
-            args=reading.text(own.get(names.TOOL_ARGUMENTS)),
-            result=reading.text(own.get(names.TOOL_RESULT)),
-            runtime=reading.count(own.get(names.RUNTIME_MS)),
-            properties=self._prefixed(own, names.PROPERTY),
+            conversation_id=_needed(self._conversation_of(event)),
+            name=_needed(_text(fields.get("name"))),
+            args=_text(fields.get("args")),
+            result=_text(fields.get("result")),
+            runtime=runtime if isinstance(runtime, int) else None,
+            properties=properties,
         )
 
     def custom(self, event: EventView) -> Event:
         own = event.attributes
         who, moment = self._of(event)
+        name = _needed(reading.name(own.get(names.EVENT_NAME)))
+        if name in SPAN_EVENTS:
+            return self._reserved(event, SPAN_EVENTS[name])
         return events.custom(
             who,
             moment,
-            event=self._needed(reading.name(own.get(names.EVENT_NAME))),
+            event=name,
             conversation_id=self._conversation_of(event),
             properties=self._prefixed(own, names.PROPERTY),
         )
+
+    def _reserved(self, event: EventView, name: str) -> Event:
+        """A custom event with the name of one of the service's own, and so with its fields among the properties."""
+        fields = FIELDS.get(name, {})
+        own = {key: raw for key, raw in event.attributes.items() if not key.startswith(names.PROPERTY)}
+        for key, raw in reading.under(event.attributes, names.PROPERTY, names.ALL).items():
+            own[fields.get(key, names.PROPERTY + key)] = raw
+        return _EVENTS[name](self, EventView(name, event.time, own))
 
     def identify(self, event: EventView) -> Event:
         own = event.attributes
@@ -246,8 +351,8 @@ class _Reader:
         return events.identify(
             who,
             moment,
-            id=reading.name(own.get(names.USER_ID)),
-            device_id=reading.name(own.get(names.DEVICE_ID)),
+            id=reading.identifier(own.get(names.USER_ID)),
+            device_id=reading.identifier(own.get(names.DEVICE_ID)),
             traits=self._prefixed(own, names.TRAIT),
         )
 
@@ -257,8 +362,8 @@ class _Reader:
         return events.alias(
             who,
             moment,
-            id=self._needed(reading.name(own.get(names.USER_ID))),
-            previous_id=self._needed(reading.name(own.get(names.PREVIOUS_ID))),
+            id=_needed(reading.identifier(own.get(names.USER_ID))),
+            previous_id=_needed(reading.identifier(own.get(names.PREVIOUS_ID))),
         )
 
     def conversation_started(self, event: EventView) -> Event:
@@ -266,7 +371,7 @@ class _Reader:
         return events.conversation_started(
             who,
             moment,
-            conversation_id=self._needed(self._conversation_of(event)),
+            conversation_id=_needed(self._conversation_of(event)),
             properties=self._prefixed(event.attributes, names.PROPERTY),
         )
 
@@ -275,7 +380,7 @@ class _Reader:
         return events.conversation_ended(
             who,
             moment,
-            conversation_id=self._needed(self._conversation_of(event)),
+            conversation_id=_needed(self._conversation_of(event)),
             properties=self._prefixed(event.attributes, names.PROPERTY),
         )
 
@@ -285,20 +390,29 @@ class _Reader:
 
     # -- values -------------------------------------------------------------------------------------------------------
 
-    def _needed(self, found: str | None) -> str:
-        if found is None:
-            raise InvalidEventError("attribute", "is missing")
-        return found
-
-    def _usage(self, own: Attributes) -> Mapping[str, Value] | None:
-        cost = reading.number(own.get(names.COST))
-        if cost is not None:
-            return {"cost": cost}
-        model = reading.name(own.get(names.RESPONSE_MODEL))
-        prompt, completion = (reading.count(own.get(key)) for key in (names.INPUT_TOKENS, names.OUTPUT_TOKENS))
-        if model is None or prompt is None or completion is None:
-            return None
-        return {"model": model, "prompt_tokens": prompt, "completion_tokens": completion}
+    def _fields(self, event: EventView) -> tuple[dict[str, Value], dict[str, Value]]:
+        """What an event says in fields that the service knows, and its properties beside them."""
+        own = event.attributes
+        known: dict[str, Value] = {}
+        for field, key in FIELDS[event.name].items():
+            raw = own.get(key)
+            read = READERS[field](raw)
+            if read is not None:
+                known[field] = read
+            elif raw is not None:
+                self._loss.values += 1
+        beside: dict[str, Value] = {}
+        for key, raw in (self._prefixed(own, names.PROPERTY) or {}).items():
+            is_field = key in FIELDS[event.name]
+            # The service would refuse the whole event for a field of the wrong kind, by whatever way it came there.
+            fitting = READERS[key](raw) if is_field and not _fits(key, raw) else raw
+            if fitting is None or key in known:
+                self._loss.values += 1
+            elif is_field:
+                known[key] = fitting
+            else:
+                beside[key] = fitting
+        return known, beside
 
     def _prefixed(self, attributes: Attributes, prefix: str) -> dict[str, Value] | None:
         found = reading.under(attributes, prefix, names.ALL)
@@ -308,6 +422,20 @@ class _Reader:
         held, lost = reading.values(raw)
         self._loss.values += lost
         return held
+
+
+def _needed(found: str | None) -> str:
+    if found is None:
+        raise InvalidEventError("attribute", "is missing")
+    return found
+
+
+def _fits(field: str, found: Value) -> bool:
+    return isinstance(found, _KINDS.get(field, str)) and not isinstance(found, bool)
+
+
+def _text(found: object) -> str | None:
+    return found if isinstance(found, str) else None
 
 
 def _micros(nanoseconds: int) -> int:
