@@ -231,9 +231,7 @@ def test_what_is_lost_at_exit_is_counted(zero_code: Any, closed_port: int, bad: 
 def test_disabled_is_silent(zero_code: Any, told: Told, variable: str, held: set[str], road: str) -> None:
     """Without OpenTelemetry the SDK sends as ever, whatever was meant to deliver; disabled itself, nobody does."""
     ended = zero_code.run(BOTH, {variable: "true", **ROADS[road]})
-    assert (ended.code, ended.out) == (0, "")
-    at_odds = variable == "OTEL_SDK_DISABLED" and "MLSDK_OTEL_DELIVERY" in ROADS[road]
-    assert len(ended.err.splitlines()) == at_odds  # spans shall deliver, and there are none: one line says so
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
     assert told() == dict.fromkeys(held, WHOLE)
 
 
@@ -257,7 +255,8 @@ session = Client().create_session(device_id="open")
 session.track_conversation_turn(user="hi", assistant="hello")
 by_hand(1)
 print("ready", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(0.05)  # in one long sleep a signal could be overlooked that comes just before it
 """
 
 
