@@ -10,6 +10,7 @@ One Delivery exists for each connection (address, project, key) in a process; cl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -27,10 +28,10 @@ from weakref import WeakSet
 
 from mlsdk.config import Config, Connection
 from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
-from mlsdk.delivery.host import host
+from mlsdk.delivery.host import Drainable, host
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.transport import HTTPTransport
+from mlsdk.delivery.transport import HTTPTransport, Transport
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
@@ -43,6 +44,8 @@ MASKED: Final = "before_send"
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
 """Dropped because the service does not want it."""
+_BEGIN_AGAIN: Final = 60.0
+"""Seconds between two tries to begin at all."""
 _REFUSED_THING: Final = {
     **dict.fromkeys((401, 403), "the key or project"),
     **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), "the address"),
@@ -54,6 +57,23 @@ class Endable(Protocol):
 
     def abandon(self) -> None:
         """Offers the ends that are due."""
+
+
+class Home(Protocol):
+    """Where a worker runs."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs in this process."""
+
+    def add(self, guest: Drainable) -> None:
+        """Runs a guest's work from now on."""
+
+    def start(self) -> None:
+        """Makes it run in this process."""
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Has a function called there. From any thread; does not wait."""
 
 
 class _Waiter:
@@ -83,13 +103,28 @@ class _Trouble:
         return partial(observer.report, self._error)
 
 
+def _connect(connection: Connection) -> Transport:
+    return HTTPTransport(connection, connections=MAX_SENDING)
+
+
 class Delivery:
     """See the module."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, *, home: Home = host, connect: Callable[[Connection], Transport] = _connect
+    ) -> None:
+        """Begins to work at once.
+
+        Args:
+            config: Where to, and how much may wait.
+            home: Where the worker runs.
+            connect: Makes what sends; called on the worker's loop.
+        """
         self._config = config
+        self._home = home
+        self._connect = connect
         self._reset()
-        host.add(self)
+        home.add(self)
 
     def _reset(self) -> None:
         limits = self._config.limits
@@ -150,8 +185,8 @@ class Delivery:
         )
         self._inbox.append(entry)
         self._pump()
-        if not host.is_running:  # a forked child: the thread stayed with the parent
-            host.start()
+        if not self._home.is_running:  # a forked child: the thread stayed with the parent
+            self._home.start()
 
     def settled(self, session_ids: Iterable[str] | None = None) -> Future[bool]:
         """A future for what was offered so far: True when all of it is delivered, refused or dropped.
@@ -274,7 +309,7 @@ class Delivery:
     def _wake(self) -> None:
         self._sleeps = False
         if self._worker is not None:
-            self._after.append(partial(host.call_soon, self._worker.wake))
+            self._after.append(partial(self._home.call_soon, self._worker.wake))
 
     def _note_gone(self, entry: Entry, error: DeliveryError) -> None:
         if entry.observer is not None:
@@ -329,11 +364,20 @@ class Delivery:
 
     async def run(self) -> None:
         """The worker of this process."""
-        transport = HTTPTransport(self._config.connection, connections=MAX_SENDING)
+        transport = await self._connected()
         self._worker = Worker(self, transport, jitter=random.random, new_key=lambda: uuid.uuid4().hex)
         if self._is_exiting:
             self._worker.hurry()
         await self._worker.run()
+
+    async def _connected(self) -> Transport:
+        """The way to the service; what keeps it from being made (a file that is not there any more) may be mended."""
+        while True:
+            try:
+                return self._connect(self._config.connection)
+            except Exception as problem:
+                logger.error("delivery cannot begin (%s); it is tried again", type(problem).__name__)
+            await asyncio.sleep(_BEGIN_AGAIN)
 
     def cut(self, *, is_idle: bool) -> list[Entry]:
         """The next batch, or nothing yet."""
@@ -427,7 +471,7 @@ class Delivery:
         self.settled()
         self._is_exiting = True
         if self._worker is not None:
-            host.call_soon(self._worker.hurry)
+            self._home.call_soon(self._worker.hurry)
 
     def is_drained(self) -> bool:
         """Whether nothing is left, or the key is refused."""
