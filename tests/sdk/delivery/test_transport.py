@@ -165,6 +165,20 @@ def test_an_answer_in_pieces_is_read_to_its_end() -> None:
     assert server.connections == 1
 
 
+def test_a_large_body_arrives_whole_and_may_be_sent_again() -> None:
+    body = bytes(range(256)) * 20_000
+
+    async def main() -> RawServer:
+        async with serving(says(OK)) as server, transport(connection(server.base)) as way:
+            for _ in range(2):
+                assert (await way.send(body, key="k")).verdict is Verdict.DELIVERED
+            return server
+
+    server = asyncio.run(main())
+    assert [received == body for _, _, received in server.requests] == [True, True]
+    assert server.connections == 1
+
+
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
