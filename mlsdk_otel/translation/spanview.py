@@ -103,7 +103,9 @@ def of_log_record(record: Any, *, name: str, attributes: Attributes) -> SpanView
         start=time,
         end=time,
         attributes={**own, **attributes},
-        events=(EventView(str(getattr(log, "event_name", "")), time, own, getattr(record, "dropped_attributes", 0) or 0),),
+        events=(
+            EventView(str(getattr(log, "event_name", "")), time, own, getattr(record, "dropped_attributes", 0) or 0),
+        ),
     )
 
 

@@ -154,9 +154,12 @@ def test_native_spans_inside_belong_to_the_session(shared_service: LocalMindlyti
     provider = provider_with(shared_service, "processor")
     tracer = provider.get_tracer("app")
     session_id = new_id()
-    with using_session(session_id, user_id="jack", conversation_id="c1"):
-        with tracer.start_as_current_span("mindlytics.conversation") as span:
-            span.add_event("mindlytics.turn", {"mindlytics.turn.user": "u", "mindlytics.turn.assistant": "a"})
+    turn = {"mindlytics.turn.user": "u", "mindlytics.turn.assistant": "a"}
+    with (
+        using_session(session_id, user_id="jack", conversation_id="c1"),
+        tracer.start_as_current_span("mindlytics.conversation") as span,
+    ):
+        span.add_event("mindlytics.turn", turn)
     provider.force_flush()
     events = shared_service.events(session_id)
     assert "Conversation Turn" in names(events)

@@ -26,13 +26,14 @@ from mlsdk_otel.config import resolve
 def write(provider: TracerProvider, session_id: str, *, turns: int = 1, device: str = "d1") -> None:
     """A native session by hand."""
     tracer = provider.get_tracer("app")
-    with tracer.start_as_current_span(
-        "mindlytics.session", attributes={"session.id": session_id, "mindlytics.device.id": device}
-    ), tracer.start_as_current_span("mindlytics.conversation", attributes={"session.id": session_id}) as span:
+    with (
+        tracer.start_as_current_span(
+            "mindlytics.session", attributes={"session.id": session_id, "mindlytics.device.id": device}
+        ),
+        tracer.start_as_current_span("mindlytics.conversation", attributes={"session.id": session_id}) as span,
+    ):
         for number in range(turns):
-            span.add_event(
-                "mindlytics.turn", {"mindlytics.turn.user": str(number), "mindlytics.turn.assistant": "a"}
-            )
+            span.add_event("mindlytics.turn", {"mindlytics.turn.user": str(number), "mindlytics.turn.assistant": "a"})
 
 
 WHOLE = ["start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"]
@@ -182,7 +183,7 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("maker", makers(), ids=lambda maker: maker.__name__)
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: "-".join(bad))
+@pytest.mark.parametrize("bad", BAD, ids="-".join)
 def test_bad_settings_are_one_line_and_no_exception(
     maker: Any, bad: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -275,11 +275,14 @@ def test_somebody_elses_wrapper_on_top_stays_and_nothing_is_doubled(shared_servi
 def test_taken_off_in_the_middle_of_a_session(shared_service: LocalMindlytics, readers: tuple[str, ...]) -> None:
     provider = provider_with(shared_service, *readers)
     session_id = new_id()
-    with instrumented(provider, delivery="otel"):
-        with sync_client_of(shared_service).create_session(session_id=session_id, device_id="d") as session:
-            session.track_conversation_turn(user="1", assistant="a")
-            patches.take_off()
-            session.track_conversation_turn(user="2", assistant="a")
+    client = sync_client_of(shared_service)
+    with (
+        instrumented(provider, delivery="otel"),
+        client.create_session(session_id=session_id, device_id="d") as session,
+    ):
+        session.track_conversation_turn(user="1", assistant="a")
+        patches.take_off()
+        session.track_conversation_turn(user="2", assistant="a")
     whole = ["start_session", "Conversation Started", "Conversation Turn", "Conversation Turn", "Conversation Ended"]
     assert names(shared_service.events(session_id)) == [*whole, "end_session"]
     provider.shutdown()
@@ -368,11 +371,14 @@ def test_spans_are_continued_before_any_limit_also_when_an_error_is_recorded(
 def test_a_span_is_handed_out_when_it_has_lasted_long_enough(shared_service: LocalMindlytics) -> None:
     provider = provider_with(shared_service, "processor")
     session_id = new_id()
-    with instrumented(provider, delivery="otel", max_span_seconds=0.000001):
-        with sync_client_of(shared_service).create_session(session_id=session_id, device_id="d") as session:
-            session.track_event(event="1")
-            session.track_event(event="2")
-            shared_service.wait_for(lambda at: names(at.events(session_id)) == ["start_session", "1"])
+    client = sync_client_of(shared_service)
+    with (
+        instrumented(provider, delivery="otel", max_span_seconds=0.000001),
+        client.create_session(session_id=session_id, device_id="d") as session,
+    ):
+        session.track_event(event="1")
+        session.track_event(event="2")
+        shared_service.wait_for(lambda at: names(at.events(session_id)) == ["start_session", "1"])
 
 
 @pytest.mark.parametrize("readers", READERS[1:], ids=["exporter", "processor", "both"])
@@ -616,9 +622,12 @@ def test_a_refused_event_is_told_to_its_session(service: LocalMindlytics, reader
 def test_a_refused_key_is_told_once_and_nobody_waits(service: LocalMindlytics, readers: tuple[str, ...]) -> None:
     provider = provider_with(service, *readers, api_key="bad_key")
     told = Told()
-    with instrumented(provider, delivery="otel"):
-        with sync_client_of(service, api_key="bad_key").create_session(device_id="d", on_error=told) as session:
-            session.track_event(event="E")
+    client = sync_client_of(service, api_key="bad_key")
+    with (
+        instrumented(provider, delivery="otel"),
+        client.create_session(device_id="d", on_error=told) as session,
+    ):
+        session.track_event(event="E")
     assert [error.status for error in told.errors] == [403]
 
 
