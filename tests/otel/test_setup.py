@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -214,3 +215,44 @@ def test_open_sessions_end_at_exit_whatever_was_made_first(shared_service: Local
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     whole = ["start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"]
     assert names(shared_service.events(session_id)) == whole
+
+
+@pytest.mark.parametrize("reader", ["exporter", "processor"])
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_open_sessions_end_in_multiprocessing_children(shared_service: LocalMindlytics, reader: str) -> None:
+    """Where neither `atexit` handlers nor the provider's own run."""
+    session_id = new_id()
+    done = child.run(
+        """
+        import multiprocessing, sys
+        import mlsdk_otel
+        from mlsdk.sync import Client
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        kept = []
+
+        def work(session_id):
+            session = Client().create_session(session_id=session_id, device_id="d")
+            session.start_session()
+            session.track_event(event="E")
+            kept.append(session)
+
+        provider = TracerProvider()
+        if sys.argv[2] == "exporter":
+            exporter = mlsdk_otel.MindlyticsSpanExporter()
+            provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+        else:
+            provider.add_span_processor(mlsdk_otel.MindlyticsSpanProcessor())
+        mlsdk_otel.MindlyticsInstrumentor().instrument(tracer_provider=provider, delivery="otel")
+        process = multiprocessing.get_context("fork").Process(target=work, args=(sys.argv[1],))
+        process.start()
+        process.join()
+        print(process.exitcode)
+        """,
+        session_id,
+        reader,
+        env=shared_service.environment,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert names(shared_service.events(session_id)) == ["start_session", "E", "end_session"]
