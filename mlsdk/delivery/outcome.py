@@ -39,7 +39,8 @@ class Outcome:
         status: The HTTP status, or -1 when there was no answer.
         message: The service's own text, or what went wrong on the way.
         after: Seconds that the service asks to leave it alone, if it said so.
-        is_unreachable: No connection could be made at all (refused, too slow, no such host, bad certificate).
+        is_unreachable: No connection could be made (refused, too slow, no such host, bad certificate), or no answer
+            came in time.
     """
 
     verdict: Verdict

@@ -303,7 +303,8 @@ class Delivery:
         self._wake_if_due()
 
     def _wake_if_due(self) -> None:
-        if self._sleeps and self._buffer.has_ready and (not self._sleeps_until_full or self._buffer.has_full_batch):
+        is_due = not self._sleeps_until_full or self._is_hurried or self._buffer.has_full_batch
+        if self._sleeps and self._buffer.has_ready and is_due:
             self._wake()
 
     def _wake(self) -> None:
@@ -330,7 +331,7 @@ class Delivery:
             self._after.append(partial(waiter.future.set_result, self._refusal is None))
         else:
             self._is_hurried = True
-            self._wake()
+            self._wake_if_due()
 
     def _hurry_if_awaited(self, session_id: str) -> None:
         """A session may be cut again, and somebody waits for it: it shall not gather until other requests return."""
@@ -466,7 +467,7 @@ class Delivery:
 
     def finish(self) -> None:
         """Ends the sessions that are open, and hurries from now on."""
-        for session in list(self._open):
+        for session in _members(self._open):
             session.abandon()
         self.settled()
         self._is_exiting = True
@@ -490,6 +491,15 @@ class Delivery:
         """Starts anew and empty; the parent keeps what was queued, and the worker with its connections."""
         _inherited.append((self._worker, self._buffer, self._lock))
         self._reset()
+
+
+def _members(of: WeakSet[Endable]) -> list[Endable]:
+    """All of a set to which other threads may be adding."""
+    while True:
+        try:
+            return list(of)
+        except RuntimeError:  # it changed while it was read
+            continue
 
 
 _inherited: list[object] = []

@@ -110,5 +110,5 @@ def failure(problem: Exception) -> Outcome:
     if isinstance(problem, aiohttp.ConnectionTimeoutError):
         return of_failure("cannot connect in time", is_unreachable=True)
     if isinstance(problem, (asyncio.TimeoutError, TimeoutError)):
-        return of_failure("no answer in time")
+        return of_failure("no answer in time", is_unreachable=True)
     return of_failure(f"the connection failed: {type(problem).__name__}")

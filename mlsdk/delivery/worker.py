@@ -369,7 +369,7 @@ class Worker:
             self._last_answer = now
         if outcome.after is not None and outcome.verdict is not Verdict.DELIVERED:
             self._quiet_until = max(self._quiet_until, now + outcome.after)
-        if self._outage.see(outcome):
+        if self._outage.see(outcome, now):
             self._door.reachable_changed(outcome, is_reachable=not self._outage.is_on)
         return outcome
 
