@@ -139,16 +139,21 @@ class Buffer:
             The events that were dropped for want of room: none, this one, or older ones that made room for it.
         """
         self._accepted += 1
-        evicted = self._make_room(entry)
-        if evicted is None:
-            self._count_dropped(QUEUE_FULL)
-            return (entry,)
+        size = len(entry.body)
+        evicted: Sequence[Entry] = ()
+        # As _fits(), without the call: every event comes through here.
+        if self._queued >= self._max_events or self._bytes + size > self._max_bytes:
+            made = self._make_room(entry, size)
+            if made is None:
+                self._count_dropped(QUEUE_FULL)
+                return (entry,)
+            evicted = made
         entry.number = self._next_number
         self._next_number += 1
-        session = self._sessions.get(entry.session_id)
+        session_id = entry.session_id
+        session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[entry.session_id] = _Session()
-        size = len(entry.body)
+            session = self._sessions[session_id] = _Session()
         session.waiting.append(entry)
         session.events += 1
         session.size += size
@@ -157,11 +162,11 @@ class Buffer:
         if not entry.is_essential:
             self._ordinary[entry.number] = entry
             self._ordinary_bytes += size
-        if entry.session_id in self._ready:
+        if session_id in self._ready:
             self._ready_events += 1
             self._ready_bytes += size
         else:
-            self._make_ready(entry.session_id, session)
+            self._make_ready(session_id, session)
         return evicted
 
     def refuse(self, reason: str) -> None:
@@ -172,11 +177,8 @@ class Buffer:
     def _fits(self, size: int) -> bool:
         return self._queued < self._max_events and self._bytes + size <= self._max_bytes
 
-    def _make_room(self, entry: Entry) -> Sequence[Entry] | None:
-        """What was evicted for the entry, or None when there is no room and none can be made."""
-        size = len(entry.body)
-        if self._fits(size):
-            return ()
+    def _make_room(self, entry: Entry, size: int) -> Sequence[Entry] | None:
+        """What was evicted for an entry that does not fit, or None when no room can be made."""
         is_enough = bool(self._ordinary) and self._bytes - self._ordinary_bytes + size <= self._max_bytes
         if not (entry.is_essential and is_enough):
             return None
