@@ -21,7 +21,7 @@ LAUNCHER: Final = Path(sys.executable).parent / "opentelemetry-instrument"
 PATIENCE: Final = 90.0
 """Seconds after which a program counts as hanging; the machine may be busy."""
 STRICT: Final = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"} if find_spec("opentelemetry._events") is None else {}
-"""As `python -X dev -W error`: a normal life prints nothing at all. Old versions of OpenTelemetry warn of themselves."""
+"""As `python -X dev -W error`: a normal life prints nothing. Old versions of OpenTelemetry warn of themselves."""
 
 
 @dataclass
