@@ -148,12 +148,19 @@ class SessionState:
         if part.role is Role.SESSION:
             end = _completed(part.closing, "attributes", said=part.session_start, sent=self._start)
             self._end = end if self._end is None else _later(self._end, end)
-            self._expected = max(part.conversations or 0, self._closed + expected)
+            if expected:
+                expected += self._closed + self._closings()
+            self._expected = max(part.conversations or 0, expected)
         else:
             opening = self._open.pop(str(part.conversation_id), None)
             found.append(_completed(part.closing, "properties", said=part.opening, sent=opening))
             self._closed += 1
         return found
+
+    def _closings(self) -> int:
+        """How many ends of conversations wait here."""
+        threads = (parts for thread, parts in self._waiting.items() if thread is not None)
+        return sum(part.closing is not None for parts in threads for part in _all(parts))
 
     def _remember_next(self, part: SessionPart) -> None:
         thread = part.conversation_id

@@ -144,6 +144,7 @@ class _Reader:
         self._session_id = session_id
         self._is_joined = reading.flag(attributes.get(names.JOINED))
         self._loss = Loss(dropped_events=view.dropped_events, dropped_attributes=view.dropped_attributes)
+        self._told = None if self._is_joined else self._told_start()
         self._who = self._common(attributes)
         self._conversation_id = self._conversation()
 
@@ -175,7 +176,8 @@ class _Reader:
     def _common(self, attributes: Attributes) -> Common:
         user_id = reading.identifier(attributes.get(names.USER_ID))
         device_id = reading.identifier(attributes.get(names.DEVICE_ID))
-        if user_id is None and device_id is None and not self._is_joined:
+        # A span with the session's start says all that is known; nobody is made up for it.
+        if user_id is None and device_id is None and self._told is None and not self._is_joined:
             device_id = anonymous_device(self._session_id)
         return events.common(session_id=self._session_id, user_id=user_id, device_id=device_id)
 
@@ -191,8 +193,8 @@ class _Reader:
         """The session's start, where this span tells it; and the one to send when no span of the session does."""
         if self._is_joined:
             return None, None
-        if (told := self._told_start()) is not None:
-            return told, told
+        if self._told is not None:
+            return self._told, self._told
         likely = events.start_session(
             self._who, _micros(self._view.start), attributes=self._prefixed(self._attributes, names.SESSION_ATTRIBUTE)
         )

@@ -71,7 +71,7 @@ def _structure(raw: object) -> object:
         return dict(raw)
     if isinstance(raw, Sequence) and not isinstance(raw, bytes | bytearray):
         return list(raw)
-    return text(raw)
+    return value(raw)
 
 
 def _plain(raw: object, depth: int) -> object:
