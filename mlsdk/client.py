@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -89,6 +89,7 @@ class Client:
             debug: Logs everything that the SDK does to stderr.
             enabled: False makes everything a no-op; default true unless `MLSDK_DISABLED` is.
             before_send: Called with a copy of each event before it is queued: returns the event to send, or None.
+                `MLSDK_BEFORE_SEND`, as `package.module:function`.
             spool_dir: A directory for undelivered events. Not available in this version.
             flush_timeout: Seconds that waiting for delivery takes, at most; default 30.
             exit_timeout: Seconds that the process may take at its end. `MLSDK_EXIT_TIMEOUT`; default 10.
@@ -120,9 +121,7 @@ class Client:
             config.log_to_stderr()
         if spool_dir is not None:
             raise ConfigurationError("spool_dir: this version keeps undelivered events in memory only")
-        if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
-            raise ConfigurationError("before_send: must be a plain function; it runs inside the recording call")
-        self._before_send = before_send
+        self._before_send = config.hook(before_send, os.environ) if self._config.enabled else None
         self._door: Delivery | Nowhere = _door(self._config)
         self._sessions: WeakSet[Session] = WeakSet()
         self._sessions_lock = threading.Lock()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from importlib import import_module
 from math import isfinite
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from mlsdk.errors import ConfigurationError
@@ -188,6 +191,35 @@ def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     if value in _TRUE or value in _FALSE:
         return value in _TRUE
     raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
+
+
+Hook = TypeVar("Hook", bound=Callable[..., object])
+
+
+def hook(given: Hook | None, environ: Mapping[str, str]) -> Hook | None:
+    """The `before_send` given, else the function that `MLSDK_BEFORE_SEND` names as `package.module:function`.
+
+    Raises:
+        ConfigurationError: It is no plain function, or cannot be loaded: texts that it should mask must not be sent
+            without it.
+    """
+    name, found = "before_send", given
+    if found is None:
+        path = environ.get("MLSDK_BEFORE_SEND", "").strip()
+        if not path:
+            return None
+        name, found = f"MLSDK_BEFORE_SEND={path}", _load(path)
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        raise ConfigurationError(f"{name}: must be a plain function; it runs where the event is made")
+    return found
+
+
+def _load(path: str) -> Any:
+    module, _, function = path.partition(":")
+    try:
+        return reduce(getattr, function.split("."), import_module(module))
+    except Exception as problem:  # whatever the module raises
+        raise ConfigurationError(f"MLSDK_BEFORE_SEND: cannot load {path!r} ({type(problem).__name__})") from problem
 
 
 def _positive(argument: str, given: float | None, default: float) -> float:

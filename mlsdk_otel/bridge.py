@@ -60,10 +60,12 @@ class Recipient:
     Attributes:
         observer: Told of trouble.
         on_end_settled: Told whether the session's end was delivered.
+        masked_by: The hook that the session's events have been through already, before they were in a span.
     """
 
     observer: Observer
     on_end_settled: Callable[[bool], None] | None = None
+    masked_by: BeforeSend | None = None
 
 
 class Bridge:
@@ -259,10 +261,11 @@ class Bridge:
             is_end = event["type"] == events.END_SESSION
             recipient = self._recipients.pop(session_id, None) if is_end else self._recipients.get(session_id)
             sessions[session_id] = None
+            hooks = [hook for hook in self._hooks if recipient is None or hook is not recipient.masked_by]
             self.delivery.offer(
                 event,
                 observer=None if recipient is None else recipient.observer,
-                before_send=_chained(self._hooks) if self._hooks else None,
+                before_send=_chained(hooks) if hooks else None,
                 on_settled=_both(tally, recipient.on_end_settled if recipient is not None and is_end else None),
             )
         for session_id in sessions:
@@ -326,7 +329,7 @@ def _quietly(work: Callable[[], object]) -> None:
         log_mistake("spans could not be translated", problem)
 
 
-def _chained(hooks: tuple[BeforeSend, ...]) -> BeforeSend:
+def _chained(hooks: Sequence[BeforeSend]) -> BeforeSend:
     if len(hooks) == 1:
         return hooks[0]
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from mlsdk import config
 from mlsdk.config import Config
@@ -61,9 +58,7 @@ def resolve(
             ca_file=ca_file,
             environ=environ,
         ),
-        before_send=_hook(environ.get("MLSDK_BEFORE_SEND", "").strip())
-        if before_send is None
-        else _checked("before_send", before_send),
+        before_send=config.hook(before_send, environ),
         captures_content=_content(capture_content, environ),
     )
 
@@ -76,25 +71,6 @@ def _content(given: object, environ: Mapping[str, str]) -> bool:
     if isinstance(given, str):  # as a configuration file may have it; taken for true, "false" would send texts
         return config.flag({"capture_content": given}, "capture_content", default=True)
     raise ConfigurationError(f"capture_content: must be true or false, not {given!r}")
-
-
-def _checked(argument: str, hook: BeforeSend) -> BeforeSend:
-    if not callable(hook) or inspect.iscoroutinefunction(hook):
-        raise ConfigurationError(f"{argument}: must be a plain function; it runs where the event is made")
-    return hook
-
-
-def _hook(path: str) -> BeforeSend | None:
-    """The function that `package.module:function` names."""
-    if not path:
-        return None
-    module, _, function = path.partition(":")
-    try:
-        found: Any = reduce(getattr, function.split("."), import_module(module))
-    except Exception as problem:
-        # Whatever the module raises: texts that the hook should mask must not be sent without it.
-        raise ConfigurationError(f"MLSDK_BEFORE_SEND: cannot load {path!r} ({type(problem).__name__})") from problem
-    return _checked(f"MLSDK_BEFORE_SEND={path}", found)
 
 
 def what_cuts_texts(limits: object = None, environ: Mapping[str, str] | None = None) -> str:

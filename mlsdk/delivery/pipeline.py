@@ -303,8 +303,9 @@ class Delivery:
         self._wake_if_due()
 
     def _wake_if_due(self) -> None:
-        is_due = not self._sleeps_until_full or self._is_hurried or self._buffer.has_full_batch
-        if self._sleeps and self._buffer.has_ready and is_due:
+        if not (self._sleeps and self._buffer.has_ready):
+            return
+        if not self._sleeps_until_full or self._is_hurried or self._buffer.has_full_batch:
             self._wake()
 
     def _wake(self) -> None:
@@ -498,7 +499,7 @@ def _members(of: WeakSet[Endable]) -> list[Endable]:
     while True:
         try:
             return list(of)
-        except RuntimeError:  # it changed while it was read
+        except RuntimeError:  # noqa: PERF203  (it changed while it was read)
             continue
 
 

@@ -356,7 +356,11 @@ class Worker:
                 if self._allowed.is_set():  # no hold began in the meantime
                     part.is_sent = True
                     part.delivered_meanwhile = self._delivered
-                    return await self._post(part.body, part.key)
+                    outcome = await self._post(part.body, part.key)
+                    # The service's own text stays out of it: it may quote what was sent.
+                    what = outcome.verdict.value
+                    logger.debug("%d events, %d bytes: %s (%d)", len(part.entries), len(part.body), what, outcome.status)
+                    return outcome
 
     async def _post(self, body: bytes, key: str) -> Outcome:
         try:

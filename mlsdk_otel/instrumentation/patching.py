@@ -310,7 +310,11 @@ class Patches:
             return
         session_id = str(session.session_id)
         settled, listener = session._end_settled, session._listener
-        recipient = Recipient(session._errors, None if settled is None else settled.set_result)
+        recipient = Recipient(
+            session._errors,
+            None if settled is None else settled.set_result,
+            masked_by=session._surroundings.before_send,
+        )
         for bridge in _bridges_of(session):
             bridge.tell(session_id, recipient)
             if listener is not None and not listener.ready.done() and bridge.delivery is not session._door:

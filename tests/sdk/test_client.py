@@ -9,6 +9,7 @@ import pickle
 import sys
 import threading
 import time
+import types
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -298,6 +299,24 @@ def test_each_client_keeps_its_own_hook(service: LocalMindlytics) -> None:
     asyncio.run(main())
 
     assert names(service.events()) == WHOLE
+
+
+def test_a_hook_may_be_named_by_the_environment(service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("some_hooks")
+    module.hook = lambda event: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "some_hooks", module)
+    monkeypatch.setenv("MLSDK_BEFORE_SEND", "some_hooks:hook")
+    asyncio.run(converse(client_of(service)))
+    assert service.events() == []
+
+
+@pytest.mark.parametrize("path", ["nosuch:hook", "json", "json:nosuch", "json:__name__", "asyncio:sleep"])
+def test_without_the_hook_that_the_environment_names_nothing_is_sent(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setenv("MLSDK_BEFORE_SEND", path)
+    with pytest.raises(ConfigurationError, match="MLSDK_BEFORE_SEND"):
+        Client(api_key=KEY, project_id="p1")
 
 
 # -- live events of all sessions --------------------------------------------------------------------------------------

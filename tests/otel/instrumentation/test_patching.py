@@ -736,6 +736,32 @@ def test_starts_and_ends_that_before_send_keeps_back_cost_nothing_else(
     shared_service.wait_for(lambda at: sorted(names(at.events(session_id))) == sorted(wanted))
 
 
+@pytest.mark.parametrize("delivery", ["direct", "otel"])
+@pytest.mark.parametrize("readers", READERS, ids=["neither", "exporter", "processor", "both"])
+def test_a_hook_of_client_and_reader_alike_is_asked_once(
+    shared_service: LocalMindlytics, readers: tuple[str, ...], delivery: str
+) -> None:
+    """As when `MLSDK_BEFORE_SEND` names it: a hook that hides a name behind a hash must not hash the hash."""
+
+    def before_send(event: dict[str, Any]) -> Mapping[str, Any]:
+        if "user" in event.get("properties", {}):
+            event["properties"]["user"] += "!"
+        return event
+
+    project = new_id("p")
+    provider = provider_with(shared_service, *readers, project_id=project, before_send=before_send)
+    session_id, joined_id = new_id(), new_id()
+    with instrumented(provider, delivery=delivery):
+        client = sync_client_of(shared_service, project_id=project, before_send=before_send)
+        with client.create_session(session_id=session_id, device_id="d") as session:
+            session.track_conversation_turn(user="u", assistant="a")
+        with client.create_session(session_id=joined_id, conversation_id="c", join=True) as session:
+            session.track_conversation_turn(user="u", assistant="a")
+    for each in (session_id, joined_id):
+        turns = [event for event in shared_service.events(each) if event.get("event") == "Conversation Turn"]
+        assert [turn["properties"]["user"] for turn in turns] == ["u!"]
+
+
 # -- odd surroundings -------------------------------------------------------------------------------------------------
 
 
