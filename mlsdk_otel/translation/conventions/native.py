@@ -313,16 +313,13 @@ class _Reader:
     def function(self, event: EventView) -> Event:
         who, moment = self._of(event)
         fields, properties = self._fields(event)
-        runtime = fields.get("runtime")
         return events.function_call(
             who,
             moment,
             conversation_id=_needed(self._conversation_of(event)),
-            name=_needed(_text(fields.get("name"))),
-            args=_text(fields.get("args")),
-            result=_text(fields.get("result")),
-            runtime=runtime if isinstance(runtime, int) else None,
-            properties=properties,
+            name=_needed(_text(fields.pop("name", None))),
+            # Its other fields as well: among the properties they may hold what the arguments of the call refuse.
+            properties={**fields, **properties},
         )
 
     def custom(self, event: EventView) -> Event:
