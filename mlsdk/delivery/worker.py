@@ -358,8 +358,7 @@ class Worker:
                     part.delivered_meanwhile = self._delivered
                     outcome = await self._post(part.body, part.key)
                     # The service's own text stays out of it: it may quote what was sent.
-                    what = outcome.verdict.value
-                    logger.debug("%d events, %d bytes: %s (%d)", len(part.entries), len(part.body), what, outcome.status)
+                    logger.debug("%d events: %s (status %d)", len(part.entries), outcome.verdict.value, outcome.status)
                     return outcome
 
     async def _post(self, body: bytes, key: str) -> Outcome:
