@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
+import orjson
+
 from mlsdk.events import Event, encode
 from mlsdk.models import wire_model
 from mlsdk_otel import attributes as names
@@ -98,13 +100,9 @@ def _in_short(event: Event) -> str:
 
 
 def check_wire(events: Sequence[Event]) -> None:
-    """Every event can be encoded, and is as the service's own models want it."""
+    """Every event, as it goes over the wire, is as the service's own models want it."""
     for event in events:
-        encode(event)
-        model = wire_model(dict(event))
+        arrived = orjson.loads(encode(event))
+        model = wire_model(arrived)
         assert model is not None, event
-        model.model_validate(_plain(event), strict=True)
-
-
-def _plain(value: Any) -> Any:
-    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+        model.model_validate(arrived, strict=True)
