@@ -14,13 +14,14 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
+from mlsdk import native
 from mlsdk.waiting import running_loop
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class CallbackRunner(Generic[T]):
         self._worker: _Worker | None = None
         # Held for a few lines at a time, on the two threads that work off; never by post() or barrier(), which a
         # signal handler or a finalizer may call at any point.
-        self._lock = threading.Lock()
+        self._lock = native.new_lock()
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ class _CallbackThread:
     def reset(self) -> None:
         """Forgets the thread: in a forked child it does not exist."""
         # Reentrant: a finalizer or a signal handler may get here while its own thread is inside.
-        self._lock = threading.RLock()
+        self._lock = native.new_reentrant_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def call_soon(self, function: Callable[[], None], context: contextvars.Context, *, after: float = 0.0) -> bool:
@@ -304,11 +305,11 @@ class _CallbackThread:
 
     def _start(self) -> asyncio.AbstractEventLoop | None:
         try:
-            loop = asyncio.SelectorEventLoop()
+            loop = native.new_loop()
         except OSError:  # no file descriptor is left
             return None
         try:
-            threading.Thread(target=_run_for_ever, args=(loop,), name="mlsdk-callbacks", daemon=True).start()
+            native.start_thread(partial(_run_for_ever, loop), name="mlsdk-callbacks")
         except RuntimeError:  # the interpreter is exiting (3.12 and later), or no thread is left
             loop.close()
             return None

@@ -10,13 +10,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final, Protocol, TypeVar
+
+from mlsdk import native
 
 T = TypeVar("T")
 
 IN_A_HURRY: Final = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 """Whoever leaves a context because of one of these wants to be gone, and is not kept waiting."""
+
+block: Callable[[Future[Any], float], None] = native.wait
+"""How the calling thread stands still until a future is done, or for so many seconds. The sender's host sets it."""
 
 
 class Wait(Protocol):
@@ -56,10 +60,8 @@ class Blocking:
 
     async def __call__(self, future: Future[T], timeout: float) -> T | None:
         """See `Wait`."""
-        try:
-            return future.result(min(timeout, threading.TIMEOUT_MAX))
-        except FutureTimeoutError:
-            return None
+        block(future, min(timeout, threading.TIMEOUT_MAX))
+        return future.result() if future.done() else None
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:

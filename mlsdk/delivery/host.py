@@ -6,10 +6,15 @@ thread and with no loop at all, and an application that blocks its loop does not
 What exit demands (CPython 3.10 to 3.14):
 
 - The thread is a daemon and goes on working while `atexit` handlers run; a non-daemon thread would be joined before
-  them and hang the process. A thread cannot be started that late on 3.12 and later, so it starts with the first user.
+  them and hang the process. It starts with the first user: a thread cannot be started while the interpreter exits on
+  some versions (3.12.0 to 3.12.2). Should it be too late for that, whoever waits runs the loop.
 - `atexit` does not run in `multiprocessing` children; `multiprocessing.util.Finalize`, made in the child, does.
-- The handler drains and stops nothing: handlers that were registered earlier run later and may still send events.
-- The loop is always a `SelectorEventLoop`, whatever policy the application set.
+- The handler drains and stops nothing: handlers that were registered earlier run later and may still record. What they
+  record is waited for at once, since nothing comes after them that could.
+- Nothing is waited for without a bound, and whoever interrupts the wait ends it.
+
+Signal handlers and finalizers may call in here at any point, also from within a call in here; so no call waits for a
+lock, and whoever finds one taken leaves the rest to its owner.
 """
 
 from __future__ import annotations
@@ -22,17 +27,21 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
-from mlsdk import callbacks
+from mlsdk import callbacks, native, waiting
 
 logger = logging.getLogger(__name__)
 
 SILENCE: Final = 2.0
 """Seconds without any answer of the service after which a process that exits gives up."""
 _POLL: Final = 0.02
-"""Seconds between two looks at what is left, at exit."""
+"""Seconds between two looks at what is left, at exit, at most."""
 
 
 class Drainable(Protocol):
@@ -67,7 +76,7 @@ class Host:
     def __init__(self) -> None:
         self.generation = 0
         self._guests: list[Drainable] = []
-        self._contexts: list[Callable[[], object]] = []
+        self._attachments: list[Callable[[], object]] = []
         # Loops, sockets and selectors of the parent: in a child they must be neither used nor closed nor collected.
         self._inherited: list[object] = []
         self._reset()
@@ -75,10 +84,22 @@ class Host:
             os.register_at_fork(after_in_child=self._after_fork_in_child)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._starting = native.new_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._context: contextvars.Context | None = None
+        self._ident: int | None = None  # of the thread that runs the loop
+        self._is_threaded = True
+        # What all work here runs in. Empty at first: no request's span, no user's variables.
+        self._context = contextvars.Context()
+        # What was asked for while the loop was being made.
+        self._early: deque[Callable[[], object]] = deque()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._begun: list[Drainable] = []
+        # Seconds spent waiting at exit so far; whether anything recorded from now on has to be waited for at once;
+        # whether the wait was in vain.
+        self._waited = 0.0
+        self._is_late = False
+        self._has_given_up = False
+        waiting.block = native.wait
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -88,65 +109,94 @@ class Host:
         return self._loop is not None
 
     def enter_with(self, attach: Callable[[], object]) -> None:
-        """Has `attach` run inside the context of all work here, present and future; for tracing to be kept off."""
-        self._contexts.append(attach)
-        if self._context is not None:
-            self._context.run(attach)
+        """Has `attach` run inside the context of all work here that begins later; for tracing to be kept off."""
+        self._attachments.append(attach)
+        if self.is_running:
+            self.call_soon(attach)
 
     def add(self, guest: Drainable) -> None:
         """Runs a guest's work here, in this process and in forked children that use it."""
-        with self._lock:
-            self._guests.append(guest)
-        if self.is_running:
-            self.spawn(guest.run)
-        self.start()
+        self._guests.append(guest)
+        self.call_soon(self._begin)
 
     def start(self) -> None:
         """Starts the thread unless it runs. Cheap when it does."""
-        if self._loop is not None:
+        if self._loop is not None or not self._starting.acquire(blocking=False):
             return
-        with self._lock:
-            if self.is_running:  # another thread was faster
-                return
-            loop = asyncio.SelectorEventLoop()
-            loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
-            context = contextvars.Context()  # empty: no request's span, no user's variables
-            for attach in self._contexts:
-                context.run(attach)
-            thread = threading.Thread(target=_run, args=(loop,), name="mlsdk-delivery", daemon=True)
-            try:
-                thread.start()
-                self._thread = thread
-            except RuntimeError:
-                # Too late for a thread (exit on 3.12 and later): whoever waits runs the loop.
-                self._thread = None
-            self._context = context
-            self._loop = loop
-            self._drain_at_exit()
+        try:
+            if self._loop is None:  # else another thread was faster
+                self._start()
+        finally:
+            self._starting.release()
+
+    def _start(self) -> None:
+        loop = native.new_loop()
+        loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
+        loop.set_task_factory(self._new_task)
+        for first in (*self._attachments, self._begin):
+            loop.call_soon(first, context=self._context)
+        try:
+            native.start_thread(partial(self._run, loop), name="mlsdk-delivery")
+        except RuntimeError:
+            self._is_threaded = False
+            waiting.block = self._work_until
+        self._is_late = not threading.main_thread().is_alive()
+        self._drain_at_exit()
+        self._loop = loop
+        self._catch_up(loop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ident = native.get_ident()
+        loop.run_forever()
+
+    def _begin(self) -> None:
+        """On the loop: starts the work of guests that have come since the last time."""
         for guest in self._guests:
-            self.spawn(guest.run)
+            if not any(guest is other for other in self._begun):
+                self._begun.append(guest)
+                self._create_task(guest.run)
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Has a function called on the loop. From any thread; does not wait."""
-        if self._loop is None:
-            self.start()
         loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(function, context=self._context)
+        if loop is None:
+            self._early.append(function)
+            self.start()
+            loop = self._loop
+            if loop is not None:  # else another thread starts it now, and will find the function
+                self._catch_up(loop)
+            return
+        loop.call_soon_threadsafe(function, context=self._context)
+
+    def _catch_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(IndexError):
+            while True:
+                loop.call_soon_threadsafe(self._early.popleft(), context=self._context)
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Has a coroutine run on the loop as a task of its own. From any thread; does not wait."""
+        self.call_soon(partial(self._create_task, work))
 
-        def begin() -> None:
-            task = asyncio.get_running_loop().create_task(work())
-            _tasks.add(task)
-            task.add_done_callback(_forget)
+    def _create_task(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)  # the loop itself holds tasks but weakly
+        task.add_done_callback(self._forget)
 
-        self.call_soon(begin)
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            logger.error("background work ended with %s", type(problem).__name__, exc_info=problem)
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        """A task in a copy of the host's context, not of its maker's: what was attached since is then in it too."""
+        if options.get("context") is not None:
+            return asyncio.Task(work, loop=loop, **options)
+        options.pop("context", None)
+        return self._context.copy().run(partial(asyncio.Task, work, loop=loop, **options))
 
     def is_own_thread(self) -> bool:
         """Whether the caller runs on the host's thread, and so must not wait for it."""
-        return self._thread is threading.current_thread()
+        return self._ident is not None and self._ident == native.get_ident()
 
     # -- exit ---------------------------------------------------------------------------------------------------------
 
@@ -160,66 +210,84 @@ class Host:
             Finalize(None, self._exit, exitpriority=10)
 
     def _exit(self) -> None:
-        """Waits until everything is delivered, the budget is spent, or the service stays silent."""
+        """Ends what is open, and waits until everything is delivered or nothing more can be expected."""
         if self._loop is None:
             return
-        began = time.monotonic()
-        guests = list(self._guests)
-        for guest in guests:
+        for guest in list(self._guests):
             guest.finish()
+        self._drain()
+        # Not in a child of `multiprocessing`, whose main thread lives on: nothing runs in it after this.
+        self._is_late = not threading.main_thread().is_alive()
+
+    def recorded(self) -> None:
+        """To be called after something was offered, so that it is delivered even if it came very early or very late."""
+        if self._loop is None:  # a forked child: the thread stayed with the parent
+            self.start()
+        if self._is_late and not (self._has_given_up or self.is_own_thread() or sys.is_finalizing()):
+            self._drain()
+
+    def _drain(self) -> None:
+        """Waits until everything is delivered, the budget is spent, or the service stays silent."""
+        began = time.monotonic()
+        pause = 0.001
         try:
-            while any(not guest.is_drained() for guest in guests) and not self._is_over(guests, began):
-                self._let_work(_POLL)
+            while not self._is_over(began):
+                self._let_work(pause)
+                pause = min(2 * pause, _POLL)
+        except (KeyboardInterrupt, SystemExit):
+            pass  # whoever interrupts this wants to be gone; a traceback would tell them nothing
         finally:
-            left_over = sum(guest.left_over() for guest in guests)
-            if left_over:
+            self._waited += time.monotonic() - began
+            if left_over := sum(guest.left_over() for guest in self._guests):
+                self._has_given_up = True
                 _say_lost(left_over)
 
-    def _is_over(self, guests: list[Drainable], began: float) -> bool:
-        now = time.monotonic()
-        budget = max(guest.exit_timeout for guest in guests)
-        resumes = max(guest.last_answer() for guest in guests)
-        if now - began >= budget or resumes - began >= budget:
+    def _is_over(self, began: float) -> bool:
+        guests = [guest for guest in self._guests if not guest.is_drained()]
+        if not guests:
             return True
-        return now - max(began, resumes) >= SILENCE
+        now = time.monotonic()
+        end = began + max(guest.exit_timeout for guest in guests) - self._waited
+        resumes = max(guest.last_answer() for guest in guests)
+        return now >= end or resumes >= end or now - max(began, resumes) >= SILENCE
 
     def _let_work(self, seconds: float) -> None:
-        if self._thread is not None or self._loop is None:
+        if self._is_threaded or self._loop is None or waiting.running_loop() is not None:
             time.sleep(seconds)
-        else:
+            return
+        self._ident = native.get_ident()
+        try:
             self._loop.run_until_complete(asyncio.sleep(seconds))
+        finally:
+            self._ident = None
+
+    def _work_until(self, future: Future[Any], timeout: float) -> None:
+        """How to wait where no thread could be had: by doing the work."""
+        end = time.monotonic() + timeout
+        while not future.done() and time.monotonic() < end:
+            self._let_work(min(_POLL, timeout))
 
     # -- fork ---------------------------------------------------------------------------------------------------------
 
     def _after_fork_in_child(self) -> None:
         self.generation += 1
-        self._inherited.append((self._loop, self._thread, self._context))
+        self._inherited.append((self._loop, self._context, self._tasks, self._begun))
         self._reset()
         callbacks.after_fork_in_child()
         for guest in self._guests:
             guest.after_fork_in_child()
 
 
-_tasks: set[asyncio.Task[object]] = set()
-
-
-def _forget(task: asyncio.Task[object]) -> None:
-    _tasks.discard(task)
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("background work ended with %s", type(task.exception()).__name__, exc_info=task.exception())
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-
-
 def _say_lost(events: int) -> None:
     # Logging may be shut down by now, and nobody may have configured it; a loss has to be seen.
-    print(  # noqa: T201
-        f"mlsdk: {events} events lost: the service did not take them before the process ended",
-        file=sys.stderr,
-    )
+    if sys.stderr is None:  # a program without a console
+        return
+    what = "1 event" if events == 1 else f"{events} events"
+    with suppress(OSError, ValueError):  # it may be closed
+        print(  # noqa: T201
+            f"mlsdk: {what} lost: the service did not take them before the process ended",
+            file=sys.stderr,
+        )
 
 
 host = Host()

@@ -2,8 +2,9 @@
 
 Callers never wait, not even for a lock: what they want goes into an inbox (appending to a deque is atomic), and whoever
 gets the lock works it off; who does not get it leaves that to the one who has it, who looks again after giving it back.
-So a call from a signal handler or a finalizer, in the very thread that holds the lock, is safe too. Whatever calls
-back into other code (observers, futures) is done after the lock was given back.
+So a call from a signal handler or a finalizer, in the very thread that holds the lock, is safe too. The main thread,
+where Ctrl-C may strike between any two steps, leaves the work to the sender, unless a great deal has gathered. Whatever
+calls back into other code (observers, futures) is done after the lock was given back.
 
 One Delivery exists for each connection (address, project, key) in a process; clients and exporters share it.
 """
@@ -20,12 +21,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 from weakref import WeakSet
 
+from mlsdk import native, waiting
 from mlsdk.config import Config, Connection
 from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
@@ -43,6 +44,10 @@ MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
+_GATHERED: Final = 100
+"""Calls in the inbox for which the sender is asked to look, however busy it is."""
+_STATS_TIMEOUT: Final = 1.0
+"""Seconds that a look at the ledger may take, at most."""
 """Dropped because the service does not want it."""
 _BEGIN_AGAIN: Final = 60.0
 """Seconds between two tries to begin at all."""
@@ -62,18 +67,17 @@ class Endable(Protocol):
 class Home(Protocol):
     """Where a worker runs."""
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it runs in this process."""
-
     def add(self, guest: Drainable) -> None:
         """Runs a guest's work from now on."""
 
-    def start(self) -> None:
-        """Makes it run in this process."""
-
     def call_soon(self, function: Callable[[], object]) -> None:
         """Has a function called there. From any thread; does not wait."""
+
+    def is_own_thread(self) -> bool:
+        """Whether the caller is there, and so must not wait for it."""
+
+    def recorded(self) -> None:
+        """To be called after something was offered, wherever the process is in its life."""
 
 
 class _Waiter:
@@ -128,7 +132,7 @@ class Delivery:
 
     def _reset(self) -> None:
         limits = self._config.limits
-        self._lock = threading.Lock()
+        self._lock = native.new_lock()
         # Events, and what else is to be done under the lock, in the order of the calls.
         self._inbox: deque[Entry | Callable[[], None]] = deque()
         # What is to be done once the lock is given back.
@@ -139,6 +143,7 @@ class Delivery:
         self._worker: Worker | None = None
         self._sleeps = False
         self._sleeps_until_full = False
+        self._is_asked = False  # whether the sender will work off the inbox soon
         self._is_hurried = False
         self._is_exiting = False
         # One may begin while the other lasts.
@@ -185,8 +190,7 @@ class Delivery:
         )
         self._inbox.append(entry)
         self._pump()
-        if not self._home.is_running:  # a forked child: the thread stayed with the parent
-            self._home.start()
+        self._home.recorded()
 
     def settled(self, session_ids: Iterable[str] | None = None) -> Future[bool]:
         """A future for what was offered so far: True when all of it is delivered, refused or dropped.
@@ -198,7 +202,7 @@ class Delivery:
         """
         waiter = _Waiter()
         self._inbox.append(partial(self._add_waiter, waiter, session_ids))
-        self._pump()
+        self._pump(is_awaited=True)
         return waiter.future
 
     def hold(self, session_id: str) -> None:
@@ -209,7 +213,7 @@ class Delivery:
     def let_go(self, session_id: str) -> None:
         """Ends a `hold`."""
         self._inbox.append(partial(self._let_go, session_id))
-        self._pump()
+        self._pump(is_awaited=True)
 
     def _let_go(self, session_id: str) -> None:
         self._buffer.let_go(session_id)
@@ -227,15 +231,15 @@ class Delivery:
         """The ledger of this process."""
         answer: Future[Stats] = Future()
         self._inbox.append(lambda: answer.set_result(self._buffer.stats()))
-        self._pump()
-        try:
-            return answer.result(timeout=1)
-        except FutureTimeoutError:
-            # Called from a signal handler that interrupted this thread with the lock in its hand: one event may just be
-            # on its way from one count to the next.
+        self._pump(is_awaited=True)
+        waiting.block(answer, _STATS_TIMEOUT)
+        if not answer.done():
+            # The sender does not get to run, or a finalizer asks that interrupted it: one event may just be on its way
+            # from one count to the next.
             stats = self._buffer.stats()
             stats["accepted"] = stats["delivered"] + stats["queued"] + sum(stats["dropped"].values())
             return stats
+        return answer.result()
 
     @property
     def is_in_trouble(self) -> bool:
@@ -258,8 +262,31 @@ class Delivery:
 
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
+    def _pump(self, *, is_awaited: bool = False) -> None:
+        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long."""
+        # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
+        if not self._may_be_interrupted() or len(self._inbox) >= self._config.limits.queue_events:
+            self._clear_inbox()
+        elif is_awaited or len(self._inbox) >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
+            # Otherwise the sender looks by itself, when its request is answered.
+            self._ask_sender(is_awaited=is_awaited)
+
+    def _may_be_interrupted(self) -> bool:
+        """Whether this is the main thread of an application, in which signal handlers run and may raise."""
+        return threading.get_ident() == threading.main_thread().ident and not self._home.is_own_thread()
+
+    def _ask_sender(self, *, is_awaited: bool) -> None:
+        if is_awaited or not self._is_asked:
+            self._is_asked = True
+            try:
+                self._home.call_soon(self._clear_inbox)
+            except BaseException:  # an interrupt: the next caller asks
+                self._is_asked = False
+                raise
+
+    def _clear_inbox(self) -> None:
         """Works off the inbox, unless somebody has the lock, who then does."""
+        self._is_asked = False
         while self._inbox and self._lock.acquire(blocking=False):
             try:
                 self._work_off()
@@ -469,7 +496,10 @@ class Delivery:
     def finish(self) -> None:
         """Ends the sessions that are open, and hurries from now on."""
         for session in _members(self._open):
-            session.abandon()
+            try:
+                session.abandon()
+            except Exception as problem:  # noqa: PERF203  (the others are to be ended all the same)
+                logger.error("a session could not be ended: %s", type(problem).__name__)
         self.settled()
         self._is_exiting = True
         if self._worker is not None:
@@ -486,7 +516,8 @@ class Delivery:
 
     def left_over(self) -> int:
         """Events that would be lost now."""
-        return self._buffer.queued + sum(isinstance(item, Entry) for item in list(self._inbox))
+        with self._lock:  # nothing is on its way from the inbox to the buffer
+            return self._buffer.queued + sum(isinstance(item, Entry) for item in self._inbox.copy())
 
     def after_fork_in_child(self) -> None:
         """Starts anew and empty; the parent keeps what was queued, and the worker with its connections."""

@@ -29,8 +29,6 @@ def config(base: str = "http://127.0.0.1:9", **limits: Any) -> Config:
 class Here:
     """Runs guests on the running loop, which has one thread for all."""
 
-    is_running = True
-
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.tasks: list[asyncio.Task[object]] = []
@@ -39,12 +37,14 @@ class Here:
     def add(self, guest: Drainable) -> None:
         self.tasks.append(self._loop.create_task(guest.run()))
 
-    def start(self) -> None:
-        raise AssertionError("it runs")
-
     def call_soon(self, function: Callable[[], object]) -> None:
         self.wakes += 1
         self._loop.call_soon(function)
+
+    def is_own_thread(self) -> bool:
+        return True
+
+    def recorded(self) -> None: ...
 
 
 @contextlib.asynccontextmanager
@@ -64,8 +64,6 @@ async def delivering(transport: ScriptedTransport, **limits: Any) -> AsyncIterat
 class InThread:
     """Runs guests on a loop in a thread of its own."""
 
-    is_running = True
-
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -75,11 +73,13 @@ class InThread:
     def add(self, guest: Drainable) -> None:
         self.call_soon(lambda: self._tasks.add(self._loop.create_task(guest.run())))
 
-    def start(self) -> None:
-        raise AssertionError("it runs")
-
     def call_soon(self, function: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(function)
+
+    def is_own_thread(self) -> bool:
+        return threading.current_thread() is self.thread
+
+    def recorded(self) -> None: ...
 
     def stop(self) -> None:
         async def end() -> None:

@@ -78,7 +78,7 @@ def virtual_with_log(
     test: Callable[[pytest.LogCaptureFixture], Coroutine[Any, Any, None]],
 ) -> Callable[[pytest.LogCaptureFixture], None]:
     def run(caplog: pytest.LogCaptureFixture) -> None:
-        with caplog.at_level(logging.DEBUG, logger="mlsdk"):
+        with caplog.at_level(logging.INFO, logger="mlsdk"):
             virtual_time.run(lambda: test(caplog))
 
     run.__doc__ = test.__doc__
