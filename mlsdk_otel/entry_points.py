@@ -94,7 +94,7 @@ def _deliver(seconds: float) -> None:
     """What happens at a normal exit: spans are exported, open sessions end, the sender drains and counts its loss."""
     end = time.monotonic() + seconds
     _flush_providers(end)
-    _quietly(host._exit)
+    _quietly(host.drain)
     _flush_providers(end)  # the ends of sessions may have come as spans
     for bridge in bridges():
         bridge.release()

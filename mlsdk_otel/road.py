@@ -146,7 +146,10 @@ class Road:
         def is_silent() -> bool:
             return _is_exiting() and time.monotonic() - max(began, delivery.last_answer()) >= SILENCE
 
-        return self._settle(delivery.settled(), end, gives_up=is_silent)
+        is_settled = self._settle(delivery.settled(), end, gives_up=is_silent)
+        if not is_settled and _is_exiting():
+            host.last_word()
+        return is_settled
 
     def _budget(self, seconds: float) -> float:
         if running_loop() is not None or host.is_own_thread():

@@ -76,7 +76,6 @@ class Host:
     def __init__(self) -> None:
         self.generation = 0
         self._guests: list[Drainable] = []
-        self._attachments: list[Callable[[], object]] = []
         # Loops, sockets and selectors of the parent: in a child they must be neither used nor closed nor collected.
         self._inherited: list[object] = []
         self._reset()
@@ -99,6 +98,7 @@ class Host:
         self._waited = 0.0
         self._is_late = False
         self._has_given_up = False
+        self._lost = 0  # events of which was said that they are lost
         waiting.block = native.wait
 
     # -- the thread ---------------------------------------------------------------------------------------------------
@@ -107,12 +107,6 @@ class Host:
     def is_running(self) -> bool:
         """Whether the thread was started in this process."""
         return self._loop is not None
-
-    def enter_with(self, attach: Callable[[], object]) -> None:
-        """Has `attach` run inside the context of all work here that begins later; for tracing to be kept off."""
-        self._attachments.append(attach)
-        if self.is_running:
-            self.call_soon(attach)
 
     def add(self, guest: Drainable) -> None:
         """Runs a guest's work here, in this process and in forked children that use it."""
@@ -132,9 +126,7 @@ class Host:
     def _start(self) -> None:
         loop = native.new_loop()
         loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
-        loop.set_task_factory(self._new_task)
-        for first in (*self._attachments, self._begin):
-            loop.call_soon(first, context=self._context)
+        loop.call_soon(self._begin, context=self._context)
         try:
             native.start_thread(partial(self._run, loop), name="mlsdk-delivery")
         except RuntimeError:
@@ -187,13 +179,6 @@ class Host:
         if not task.cancelled() and (problem := task.exception()) is not None:
             logger.error("background work ended with %s", type(problem).__name__, exc_info=problem)
 
-    def _new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        """A task in a copy of the host's context, not of its maker's: what was attached since is then in it too."""
-        if options.get("context") is not None:
-            return asyncio.Task(work, loop=loop, **options)
-        options.pop("context", None)
-        return self._context.copy().run(partial(asyncio.Task, work, loop=loop, **options))
-
     def is_own_thread(self) -> bool:
         """Whether the caller runs on the host's thread, and so must not wait for it."""
         return self._ident is not None and self._ident == native.get_ident()
@@ -201,15 +186,15 @@ class Host:
     # -- exit ---------------------------------------------------------------------------------------------------------
 
     def _drain_at_exit(self) -> None:
-        atexit.unregister(self._exit)
-        atexit.register(self._exit)
+        atexit.unregister(self.drain)
+        atexit.register(self.drain)
         process = sys.modules.get("multiprocessing.process")
         if process is not None and process.parent_process() is not None:
             from multiprocessing.util import Finalize
 
-            Finalize(None, self._exit, exitpriority=10)
+            Finalize(None, self.drain, exitpriority=10)
 
-    def _exit(self) -> None:
+    def drain(self) -> None:
         """Ends what is open, and waits until everything is delivered or nothing more can be expected."""
         if self._loop is None:
             return
@@ -223,7 +208,8 @@ class Host:
         """To be called after something was offered, so that it is delivered even if it came very early or very late."""
         if self._loop is None:  # a forked child: the thread stayed with the parent
             self.start()
-        if self._is_late and not (self._has_given_up or self.is_own_thread() or sys.is_finalizing()):
+        if self._is_late and not (self._has_given_up or sys.is_finalizing()) and _is_main_thread():
+            # Who records on another thread (an exporter's) waits there, for a batch at a time.
             self._drain()
 
     def _drain(self) -> None:
@@ -238,9 +224,19 @@ class Host:
             pass  # whoever interrupts this wants to be gone; a traceback would tell them nothing
         finally:
             self._waited += time.monotonic() - began
-            if left_over := sum(guest.left_over() for guest in self._guests):
-                self._has_given_up = True
-                _say_lost(left_over)
+            self._count_losses()
+
+    def last_word(self) -> None:
+        """To be called by who handed something over while the process ends, and waited for it: counts what is lost."""
+        if self._is_late:
+            self._count_losses()
+
+    def _count_losses(self) -> None:
+        left_over = sum(guest.left_over() for guest in self._guests)
+        if left_over > self._lost:
+            _say_lost(left_over - self._lost)
+            self._lost = left_over
+            self._has_given_up = True
 
     def _is_over(self, began: float) -> bool:
         guests = [guest for guest in self._guests if not guest.is_drained()]
@@ -276,6 +272,10 @@ class Host:
         callbacks.after_fork_in_child()
         for guest in self._guests:
             guest.after_fork_in_child()
+
+
+def _is_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def _say_lost(events: int) -> None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def host() -> Iterator[Host]:
     made = Host()
     yield made
     waiting.block = native.wait
-    atexit.unregister(made._exit)
+    atexit.unregister(made.drain)
 
 
 def result_of(host: Host, function: Callable[[], Any]) -> Any:
@@ -193,70 +192,6 @@ def test_work_carries_nothing_of_its_caller_s_context(host: Host) -> None:
     assert seen.result(PATIENCE) == "nothing"
 
 
-@pytest.mark.parametrize("is_running", [False, True], ids=["before", "while it runs"])
-def test_what_is_attached_is_in_all_work_from_then_on(host: Host, is_running: bool) -> None:
-    """Also in the tasks of a guest that has run for long: its requests are to stay untraced."""
-    woken: list[Callable[[], None]] = []
-    seen: Future[str] = Future()
-
-    class Busy(Guest):
-        async def run(self) -> None:
-            wake = asyncio.Event()
-            woken.append(wake.set)
-            self.began.set()
-            await wake.wait()
-            await asyncio.get_running_loop().create_task(self.work())
-
-        async def work(self) -> None:
-            seen.set_result(variable.get())
-
-    guest = Busy()
-    if is_running:
-        host.add(guest)
-        assert guest.began.wait(PATIENCE)
-    host.enter_with(partial(variable.set, "attached"))
-    if not is_running:
-        host.add(guest)
-        assert guest.began.wait(PATIENCE)
-    assert result_of(host, variable.get) == "attached"
-    host.call_soon(woken[0])
-    assert seen.result(PATIENCE) == "attached"
-    assert variable.get() != "attached"
-
-
-def test_attaching_while_the_thread_is_busy_is_no_race(host: Host) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    def work() -> None:
-        busy.set()
-        go_on.wait(PATIENCE)
-
-    host.call_soon(work)
-    assert busy.wait(PATIENCE)
-    host.enter_with(partial(variable.set, "attached"))
-    go_on.set()
-    assert result_of(host, variable.get) == "attached"
-
-
-def test_a_task_may_be_given_a_name_and_a_context(host: Host) -> None:
-    mine = contextvars.Context()
-    mine.run(variable.set, "mine")
-    seen: Future[tuple[str, str]] = Future()
-
-    async def look() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        seen.set_result((task.get_name(), variable.get()))
-
-    async def make() -> None:
-        loop = asyncio.get_running_loop()
-        options = {"context": mine} if hasattr(asyncio, "Runner") else {}  # from Python 3.11
-        await loop.create_task(look(), name="named", **options)  # type: ignore[arg-type]
-
-    host.spawn(make)
-    assert seen.result(PATIENCE) == ("named", "mine" if hasattr(asyncio, "Runner") else "nothing")
-
-
 # -- exit
 
 
@@ -265,7 +200,7 @@ def lost(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_exit_of_a_host_that_nobody_used_does_nothing(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
-    host._exit()
+    host.drain()
     assert not host.is_running
     assert lost(capsys) == ""
 
@@ -274,7 +209,7 @@ def test_exit_waits_for_every_guest(host: Host, capsys: pytest.CaptureFixture[st
     guests = [Guest(looks=3), Guest(looks=5)]
     for guest in guests:
         host.add(guest)
-    host._exit()
+    host.drain()
     assert [guest.finished for guest in guests] == [1, 1]
     assert all(guest.left_over() == 0 for guest in guests)
     assert lost(capsys) == ""
@@ -283,7 +218,7 @@ def test_exit_waits_for_every_guest(host: Host, capsys: pytest.CaptureFixture[st
 def test_silence_ends_the_wait(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "SILENCE", 0.05)
     host.add(Guest(looks=float("inf")))
-    host._exit()
+    host.drain()
     assert lost(capsys) == "mlsdk: 3 events lost: the service did not take them before the process ended\n"
 
 
@@ -298,7 +233,7 @@ def test_answers_lengthen_the_wait_up_to_the_budget(
 
     host.add(Answered(looks=float("inf"), exit_timeout=0.4))
     began = time.monotonic()
-    host._exit()
+    host.drain()
     assert time.monotonic() - began >= 0.4
     assert "3 events lost" in lost(capsys)
 
@@ -309,7 +244,7 @@ def test_a_service_that_asks_to_be_left_alone_beyond_the_budget_is_not_waited_fo
     guest.answered = time.monotonic() + resumes
     host.add(guest)
     began = time.monotonic()
-    host._exit()
+    host.drain()
     assert time.monotonic() - began < 5
 
 
@@ -319,7 +254,7 @@ def test_a_guest_that_is_done_lengthens_nothing(host: Host, capsys: pytest.Captu
     host.add(done)
     host.add(Guest(looks=float("inf"), exit_timeout=0.05))
     began = time.monotonic()
-    host._exit()
+    host.drain()
     assert time.monotonic() - began < PATIENCE
     assert "3 events lost" in lost(capsys)
 
@@ -333,7 +268,7 @@ def test_who_interrupts_the_wait_ends_it(
             raise interruption
 
     host.add(Interrupting(looks=1))
-    host._exit()
+    host.drain()
     assert "3 events lost" in lost(capsys)
 
 
@@ -345,7 +280,7 @@ def test_a_loss_is_not_worth_an_error(host: Host, stderr: str | None, monkeypatc
 
     monkeypatch.setattr("sys.stderr", stderr and Closed())
     host.add(Guest(looks=float("inf"), exit_timeout=0))
-    host._exit()
+    host.drain()
 
 
 # -- no thread
@@ -381,5 +316,5 @@ def test_where_no_thread_can_be_had_exit_does_the_work(
             self.looks = 0
 
     host.add(Working(looks=float("inf")))
-    host._exit()
+    host.drain()
     assert lost(capsys) == ""
