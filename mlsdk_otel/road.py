@@ -195,7 +195,7 @@ def _seconds(argument: str, given: object) -> float:
 
 def is_ours(span: ReadableSpan) -> bool:
     """Whether a span is one of this project's by its name, and worth reading."""
-    if span.name not in native.SPAN_NAMES:
+    if not isinstance(span.name, str) or span.name not in native.SPAN_NAMES:  # the SDK checks no name
         return False
     # A session of `mlsdk` whose span has lost its attributes, to a sampler that does not return them, sends itself.
     return not is_made_here(span) or names.SESSION_ID in (span.attributes or {})
