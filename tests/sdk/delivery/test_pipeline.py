@@ -688,7 +688,6 @@ FAULTS = [
     [Fault.hang(seconds=0.3)],
     [Fault.slow(delay=0.3)],
     [Fault.slow(drip=0.05)],
-    [Fault.answer(413)],
     [Fault.answer(400)],
 ]
 
@@ -703,6 +702,17 @@ def test_faults_cost_time_but_no_event_and_no_order(service: LocalMindlytics, fa
         assert wait(delivery.settled())
         assert delivery.stats()["delivered"] == 30
     assert service.received == 30
+    assert order_is_kept(service)
+
+
+def test_bodies_that_are_too_large_are_parted(service: LocalMindlytics) -> None:
+    service.on_request(lambda request: Fault.answer(413) if len(request.events) > 4 else None)
+    with delivering_to(service.url) as delivery:
+        for number in range(60):
+            delivery.offer(event(f"s{number % 3}"))
+        assert wait(delivery.settled())
+        assert delivery.stats()["delivered"] == 60
+    assert service.received == 60
     assert order_is_kept(service)
 
 
