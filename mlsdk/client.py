@@ -376,6 +376,9 @@ def _door(settings: config.Config) -> Delivery | Nowhere:
     _warn_of_upstream()
     # Loaded here rather than with the module: importing the SDK shall cost nothing. And here rather than on the
     # sender's thread: a process that forks while a thread imports leaves its child a lock that nobody releases.
+    # Looking up a host's name imports the codec at the first time.
+    import encodings.idna  # noqa: F401
+
     import mlsdk.live.listener  # noqa: F401
     from mlsdk.delivery.pipeline import delivery_for
 

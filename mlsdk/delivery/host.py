@@ -188,11 +188,19 @@ class Host:
     def _drain_at_exit(self) -> None:
         atexit.unregister(self.drain)
         atexit.register(self.drain)
-        process = sys.modules.get("multiprocessing.process")
-        if process is not None and process.parent_process() is not None:
-            from multiprocessing.util import Finalize
+        if "multiprocessing.util" in sys.modules:
+            from multiprocessing.process import parent_process
+            from multiprocessing.util import register_after_fork
 
-            Finalize(None, self.drain, exitpriority=10)
+            if parent_process() is not None:
+                self._finalize_in_child()
+            # A child that a fork server begets loads the application before it forgets all finalizers.
+            register_after_fork(self, Host._finalize_in_child)
+
+    def _finalize_in_child(self) -> None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, self.drain, exitpriority=10)
 
     def drain(self) -> None:
         """Ends what is open, and waits until everything is delivered or nothing more can be expected."""
