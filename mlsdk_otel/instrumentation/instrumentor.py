@@ -9,7 +9,7 @@ from typing import Any
 from mlsdk.errors import ConfigurationError
 
 try:
-    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined,unused-ignore]
 except ImportError as problem:
     raise ImportError(
         "MindlyticsInstrumentor needs opentelemetry-instrumentation: pip install 'mlsdk-otel[otel]'"
