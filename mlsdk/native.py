@@ -11,9 +11,11 @@ Nothing is decided at import: gevent patches late in some programs (a `gunicorn`
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import importlib
+import select
 import selectors
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -21,15 +23,21 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
 
+_LOOKED_UP: Final = (select, selectors, socket, threading)
+"""Loaded, so that `original` finds them."""
 _SELECTORS: Final = ("EpollSelector", "KqueueSelector")
 """Those that gevent takes away rather than rewrites."""
 
 
 def original(module: str, name: str) -> Any:
-    """What the standard library has under this name, or had before gevent patched it."""
+    """What the standard library has under this name, or had before gevent patched it.
+
+    The module is looked up, not imported: this runs in the midst of calls that a signal may break off, and an import
+    that is broken off can leave its lock behind.
+    """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None:
-        return getattr(importlib.import_module(module), name)
+        return getattr(sys.modules[module], name)
     return monkey.get_original(module, name)
 
 
@@ -41,6 +49,8 @@ def is_patched(module: str = "threading") -> bool:
 
 def get_ident() -> int:
     """The operating system's thread, not the greenlet."""
+    if "gevent.monkey" not in sys.modules:
+        return _thread.get_ident()
     ident: int = original("_thread", "get_ident")()
     return ident
 
