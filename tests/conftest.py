@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,10 @@ from support import environment
 
 # Before any fixture: a server of session scope must not see the variables either.
 environment.clean()
+
+# Who starts tests in the background has SIGINT ignored, and so have the programs that tests start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `ci` is repeatable: the same examples in each run, no clock. `dev` looks for new ones. `thorough` is for a long look.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
