@@ -1,9 +1,10 @@
-"""Time as the SDK needs it: a wall clock that never goes backwards, and a monotonic one for waits."""
+"""Time as the SDK needs it: a wall clock that never goes backwards, a monotonic one for waits, and jitter for these."""
 
 from __future__ import annotations
 
+import random
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -37,3 +38,15 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds since an arbitrary point."""
         return time.monotonic()
+
+
+_system: Final = random.SystemRandom()
+
+
+def jitter() -> float:
+    """A random number from 0 to 1.
+
+    From the system, not from Python's shared generator: an application that seeded that one shall get its own numbers,
+    and forked processes must not wait in step.
+    """
+    return _system.random()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +11,7 @@ import aiohttp
 import orjson
 
 from mlsdk import config
+from mlsdk.clock import jitter
 from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Outcome, Verdict, of_answer
 from mlsdk.delivery.retry import wait_seconds
@@ -119,7 +119,7 @@ async def _ask(connection: Connection, request: _Request) -> dict[str, Any]:
             if outcome.verdict not in (Verdict.TRY_LATER, Verdict.SERVER_ERROR):
                 break
             failures += 1
-            wait = wait_seconds(failures, jitter=random.random(), after=outcome.after)  # noqa: S311
+            wait = wait_seconds(failures, jitter=jitter(), after=outcome.after)
             if time.monotonic() + wait >= deadline:
                 break
             await asyncio.sleep(wait)

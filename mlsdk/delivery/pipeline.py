@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import threading
 import time
 import uuid
@@ -27,6 +26,7 @@ from typing import Final, Protocol
 from weakref import WeakSet
 
 from mlsdk import native, waiting
+from mlsdk.clock import jitter
 from mlsdk.config import Config, Connection
 from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
@@ -394,7 +394,7 @@ class Delivery:
     async def run(self) -> None:
         """The worker of this process."""
         transport = await self._connected()
-        self._worker = Worker(self, transport, jitter=random.random, new_key=lambda: uuid.uuid4().hex)
+        self._worker = Worker(self, transport, jitter=jitter, new_key=lambda: uuid.uuid4().hex)
         if self._is_exiting:
             self._worker.hurry()
         await self._worker.run()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -20,6 +19,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 
+from mlsdk.clock import jitter
 from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Verdict, of_answer
 from mlsdk.delivery.transport import failure
@@ -90,7 +90,7 @@ class Listener:
         session_id: str | None,
         on_event: Callable[[MLEvent], object],
         on_error: Callable[[MindlyticsError], object],
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = jitter,
         timing: Timing = _TIMING,
     ) -> None:
         """Opens nothing yet; that is for `run()`.

@@ -79,7 +79,7 @@ def test_shutdown_keeps_its_budget(service: LocalMindlytics) -> None:
     sync_client_of(service).create_session(session_id=new_id(), join=True).track_event(event="E")
     began = time.monotonic()
     handle.shutdown(0.2)
-    assert 0.2 <= time.monotonic() - began < 3
+    assert 0.2 <= time.monotonic() - began < 15  # a busy machine; without a budget it would be 30
 
 
 def test_a_flush_that_is_out_of_time_says_so(service: LocalMindlytics) -> None:

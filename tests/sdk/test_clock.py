@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 from datetime import datetime, timezone
 
 import pytest
 
-from mlsdk.clock import SystemClock
+from mlsdk.clock import SystemClock, jitter
 
 
 def test_it_tells_the_time_in_microseconds() -> None:
@@ -31,3 +32,13 @@ def test_its_monotonic_side_measures_distances() -> None:
     first = clock.monotonic()
 
     assert clock.monotonic() >= first
+
+
+def test_jitter_leaves_the_applications_own_random_numbers_alone() -> None:
+    random.seed(1)
+    expected = [random.random() for _ in range(3)]
+    random.seed(1)
+    drawn = [jitter() for _ in range(100)]
+    assert [random.random() for _ in range(3)] == expected
+    assert all(0 <= each < 1 for each in drawn)
+    assert len(set(drawn)) > 90
