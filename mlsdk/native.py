@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import os
 import select
 import selectors
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-_LOOKED_UP: Final = (select, selectors, socket, threading)
+_LOOKED_UP: Final = (select, selectors, socket, threading, time)
 """Loaded, so that `original` finds them."""
 _SELECTORS: Final = ("EpollSelector", "KqueueSelector")
 """Those that gevent takes away rather than rewrites."""
+_FORK_WAIT: Final = 0.5
+"""Seconds that a fork waits for look-ups of host names that are under way, at most."""
+_GRAIN: Final = 0.001
 
 
 def original(module: str, name: str) -> Any:
@@ -45,6 +50,12 @@ def is_patched(module: str = "threading") -> bool:
     """Whether gevent patched a module of the standard library."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched(module))
+
+
+def may_be_interrupted() -> bool:
+    """Whether signal handlers may run in this thread: between any two steps, and raise, or wait for something."""
+    # Under gevent in each greenlet of the main thread; those on other threads are not told apart.
+    return is_patched() or threading.get_ident() == threading.main_thread().ident
 
 
 def get_ident() -> int:
@@ -81,6 +92,9 @@ def start_thread(work: Callable[[], object], *, name: str) -> None:
 
 def new_loop() -> Loop:
     """An event loop for a background thread; always of the selector kind, whatever policy the application set."""
+    # Looking a host name up imports this at the first time; on a thread, a fork then leaves the child an import's lock.
+    import encodings.idna  # noqa: F401
+
     if not is_patched("select"):
         return Loop()
     for name in _SELECTORS:
@@ -98,6 +112,51 @@ class _SelectSelector(selectors.SelectSelector):
         # Windows counts a connection that failed among the exceptional ones; nothing else is.
         ready, writable, failed = original("select", "select")(readers, writers, writers, timeout)
         return ready, writable + failed, []
+
+
+class _Names:
+    """Lets no host name be looked up while the process forks.
+
+    The C library holds a lock meanwhile, which in the child nobody would ever release: every look-up there would hang.
+    """
+
+    def __init__(self) -> None:
+        self._busy: set[int] = set()
+        self._is_forking = False
+        if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child
+            )
+
+    @contextmanager
+    def being_looked_up(self) -> Iterator[None]:
+        """For the thread that looks a name up, around that."""
+        me = get_ident()
+        self._busy.add(me)
+        while self._is_forking:
+            self._busy.discard(me)
+            original("time", "sleep")(_GRAIN)
+            self._busy.add(me)
+        try:
+            yield
+        finally:
+            self._busy.discard(me)
+
+    def _before_fork(self) -> None:
+        self._is_forking = True
+        end = time.monotonic() + _FORK_WAIT
+        while self._busy and time.monotonic() < end:
+            original("time", "sleep")(_GRAIN)
+
+    def _in_parent(self) -> None:
+        self._is_forking = False
+
+    def _in_child(self) -> None:
+        self._busy.clear()
+        self._is_forking = False
+
+
+_names: Final = _Names()
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -123,7 +182,8 @@ class Loop(asyncio.SelectorEventLoop):
 
         def look_up() -> None:
             try:
-                found = original("socket", "getaddrinfo")(host, port, family, type, proto, flags)
+                with _names.being_looked_up():
+                    found = original("socket", "getaddrinfo")(host, port, family, type, proto, flags)
             except Exception as problem:
                 settle(answer.set_exception, problem)
             else:

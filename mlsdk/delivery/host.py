@@ -292,10 +292,9 @@ def _say_lost(events: int) -> None:
         return
     what = "1 event" if events == 1 else f"{events} events"
     with suppress(OSError, ValueError):  # it may be closed
-        print(  # noqa: T201
-            f"mlsdk: {what} lost: the service did not take them before the process ended",
-            file=sys.stderr,
-        )
+        # In one piece: other threads and processes may write too.
+        sys.stderr.write(f"mlsdk: {what} lost: the service did not take them before the process ended\n")
+        sys.stderr.flush()
 
 
 host = Host()

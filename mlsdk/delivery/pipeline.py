@@ -272,8 +272,8 @@ class Delivery:
             self._ask_sender(is_awaited=is_awaited)
 
     def _may_be_interrupted(self) -> bool:
-        """Whether this is the main thread of an application, in which signal handlers run and may raise."""
-        return threading.get_ident() == threading.main_thread().ident and not self._home.is_own_thread()
+        """Whether this is the application's main thread, in which signal handlers run and may raise."""
+        return native.may_be_interrupted() and not self._home.is_own_thread()
 
     def _ask_sender(self, *, is_awaited: bool) -> None:
         if is_awaited or not self._is_asked:

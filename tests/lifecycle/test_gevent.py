@@ -176,3 +176,33 @@ def test_a_system_without_a_better_selector_uses_select(service: LocalMindlytics
     ended = lifecycle.run(service, program, flags=())
     assert (ended.code, ended.out, ended.err) == (0, "_SelectSelector\n", "")
     assert lifecycle.sessions(service) == {"d": lifecycle.whole_session(1)}
+
+
+def test_sigint_while_greenlets_record(service: LocalMindlytics) -> None:
+    program = """
+        import signal
+
+        done = {}
+
+        def work(number):
+            session = kept[number]
+            while True:
+                session.track_conversation_turn(user=f"{number}", assistant="hi")
+                done[number] = done.get(number, 0) + 1
+                gevent.sleep(0)
+
+        kept = [client.create_session(device_id=f"greenlet {number}") for number in range(5)]
+        greenlets = [gevent.spawn(work, number) for number in range(5)]
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            gevent.joinall(greenlets)
+        except KeyboardInterrupt:
+            print(sum(done.values()), flush=True)
+    """
+    ended = lifecycle.run(service, PATCHED + lifecycle.dedent(program), flags=())
+    assert ended.code == 0
+    assert "lost" not in ended.err
+    arrived = lifecycle.texts(service)
+    assert int(ended.out) <= len(arrived)  # the greenlets go on while the process waits for delivery
+    assert [events[-1] for events in lifecycle.sessions(service).values()] == ["end_session"] * 5

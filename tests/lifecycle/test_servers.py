@@ -50,7 +50,7 @@ def ask(port: int, name: str) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("how", ["--preload", "--worker-class=gevent"])
+@pytest.mark.parametrize("how", ["--preload", "--worker-class=gevent", "--preload --worker-class=gevent"])
 def test_what_requests_record_arrives(service: LocalMindlytics, tmp_path: Path, how: str) -> None:
     if "gevent" in how and importlib.util.find_spec("gevent") is None:
         pytest.skip("gevent is not installed")
@@ -59,7 +59,13 @@ def test_what_requests_record_arrives(service: LocalMindlytics, tmp_path: Path, 
         door.bind(("127.0.0.1", 0))
         door.listen(64)
         door.set_inheritable(True)
-        options = [how, "--workers=2", f"--bind=fd://{door.fileno()}", "--log-level=error", "--graceful-timeout=30"]
+        options = [
+            *how.split(),
+            "--workers=2",
+            f"--bind=fd://{door.fileno()}",
+            "--log-level=error",
+            "--graceful-timeout=30",
+        ]
         with subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *options, "served:application"],
             cwd=tmp_path,
