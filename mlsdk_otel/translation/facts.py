@@ -67,3 +67,122 @@ class SessionPart:
     closing: Event | None
     conversations: int | None = None
     loss: Loss = field(default_factory=Loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose a span is, as far as it says so itself."""
+
+    session_id: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
+    device_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A model asks for a function to be called.
+
+    Attributes:
+        call_id: Names the call; its result carries the same one.
+        arguments: JSON text.
+    """
+
+    name: str | None
+    call_id: str | None = None
+    arguments: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a function gave back, as it is told to the model."""
+
+    call_id: str | None = None
+    name: str | None = None
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a model call's history or answer.
+
+    Attributes:
+        role: `system`, `user`, `assistant` or `tool`; a message that holds only results of functions is `tool`, whatever
+            role the library gave it.
+        text: What it says; parts that are no text are named in brackets. None where content was not captured.
+    """
+
+    role: str
+    text: str | None = None
+    requests: tuple[ToolRequest, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one model call cost; None is unknown."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A span of one call of a model.
+
+    Attributes:
+        input: The history that was sent, oldest first; the system prompt among it.
+        output: The answer.
+        request_model: What was asked for.
+        response_model: What answered.
+        previous_response_id: The answer that this call goes on from, where the service keeps the history.
+        has_failed: The call raised; it has no answer.
+        is_partial: The stream was left before its end.
+        has_content: Texts were captured.
+    """
+
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+    request_model: str | None = None
+    response_model: str | None = None
+    usage: Usage = Usage()
+    response_id: str | None = None
+    previous_response_id: str | None = None
+    has_failed: bool = False
+    is_partial: bool = False
+    has_content: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """A span of one function that ran."""
+
+    name: str | None
+    call_id: str | None = None
+    arguments: str | None = None
+    result: str | None = None
+    has_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A span around model calls: an agent, a chain, a workflow. Its own usage repeats theirs and is not read.
+
+    Attributes:
+        agent: The agent's name, for an agent.
+        input: The utterance or history that it was given, where it tells it.
+        output: What came out, likewise.
+    """
+
+    agent: str | None = None
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+    has_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one span of somebody else's says."""
+
+    fact: ModelCall | ToolRun | Enclosure
+    identity: Identity = Identity()
