@@ -48,6 +48,7 @@ def frame(content: Child, *, title: str, version: str, changes: str, refused: in
         element("a", "Skip to the content", class_="skip", href="#main"),
         _header(refused),
         element("main", content, id="main", tabindex=-1, data_version=version, data_changes=changes),
+        _footer(),
         _help(),
     )
     return document(head, element("body", body))
@@ -76,6 +77,14 @@ def _header(refused: int) -> Markup:
             aria_label="Main",
         ),
         class_="top",
+    )
+
+
+def _footer() -> Markup:
+    return element(
+        "footer",
+        "As JSON: ",
+        (element("a", path, href=path) for path in ("/local/stats", "/local/sessions", "/local/events")),
     )
 
 

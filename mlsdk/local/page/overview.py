@@ -66,7 +66,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows. ``found``: how many sessions fit; ``minutes``: turns by minute of arrival, in order."""
+    """What the first page shows. ``found``: how many sessions fit; ``minutes``: turns by minute of arrival."""
 
     listing: Listing
     found: int
