@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -541,6 +542,7 @@ class RawServer:
     def __init__(self, reply: bytes) -> None:
         self.came = threading.Semaphore(0)
         self._reply = reply
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.base = ""
 
     def serving(self) -> Any:
@@ -552,19 +554,29 @@ class RawServer:
             self.base = f"http://127.0.0.1:{listening_.sockets[0].getsockname()[1]}"
             yield
             listening_.close()
+            # The loop ends next, and with it whatever would still be closed.
+            for answer, writer in self._open.items():
+                answer.cancel()
+                writer.transport.abort()
+            await asyncio.gather(*self._open, return_exceptions=True)
 
         return serving()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
         try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(self._reply)
-            await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._reply)
+                await writer.drain()
             self.came.release()
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        finally:
+            del self._open[task]
 
 
 def frame(first: int, payload: bytes, *, size: int | None = None) -> bytes:
