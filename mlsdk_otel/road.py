@@ -53,7 +53,7 @@ class RoadOptions(TypedDict, total=False):
     ca_file: str | None
     """`MLSDK_CA_FILE`."""
     before_send: BeforeSend | None
-    """As in `mlsdk.Client`; `MLSDK_BEFORE_SEND=package.module:function`."""
+    """As in `mlsdk.Client`. `MLSDK_BEFORE_SEND`, as `package.module:function`."""
     capture_content: bool | None
     """False drops texts and keeps usage; `MLSDK_CAPTURE_CONTENT`."""
 
