@@ -542,7 +542,7 @@ class RawServer:
     def __init__(self, reply: bytes) -> None:
         self.came = threading.Semaphore(0)
         self._reply = reply
-        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._open: set[asyncio.StreamWriter] = set()
         self.base = ""
 
     def serving(self) -> Any:
@@ -554,18 +554,16 @@ class RawServer:
             self.base = f"http://127.0.0.1:{listening_.sockets[0].getsockname()[1]}"
             yield
             listening_.close()
-            # The loop ends next, and with it whatever would still be closed.
-            for answer, writer in self._open.items():
-                answer.cancel()
-                writer.transport.abort()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            # The loop ends next, and with it whatever would still be closing, or be about to be answered.
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for writer in self._open:
+                    writer.transport.abort()
+                await asyncio.wait(others, timeout=0.05)
 
         return serving()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open[task] = writer
+        self._open.add(writer)
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await reader.readuntil(b"\r\n\r\n")
@@ -576,7 +574,7 @@ class RawServer:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         finally:
-            del self._open[task]
+            self._open.remove(writer)
 
 
 def frame(first: int, payload: bytes, *, size: int | None = None) -> bytes:
