@@ -73,6 +73,7 @@ def test_after_shutdown_sessions_send_themselves(shared_service: LocalMindlytics
     assert names(shared_service.events(session_id)) == ["start_session", "1", "2", "end_session"]
 
 
+@pytest.mark.timed
 def test_shutdown_keeps_its_budget(service: LocalMindlytics) -> None:
     handle = configure(tracer_provider=provider(), **arguments(service))
     service.plan(Fault.hang())

@@ -405,6 +405,7 @@ def test_a_service_that_accepts_and_drops_is_called_ever_more_slowly(server: Liv
     assert gaps[2] >= 0.6
 
 
+@pytest.mark.timed
 def test_a_connection_that_lasted_begins_the_schedule_anew(server: LiveServer) -> None:
     async def script(*_: object) -> None:
         return
@@ -497,6 +498,7 @@ async def silent(_: web.Request, __: int) -> web.StreamResponse:
     return await asyncio.get_running_loop().create_future()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("behaviour", [endless, dripping, silent])
 @pytest.mark.parametrize("what", ["answer", "handshake"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -659,6 +661,7 @@ def test_a_silent_peer_that_lives_is_kept(server: LiveServer) -> None:
         assert heard.errors == []
 
 
+@pytest.mark.timed
 def test_a_flood_does_not_starve_the_loop(server: LiveServer) -> None:
     async def script(_: web.Request, websocket: web.WebSocketResponse, __: int) -> None:
         while True:
@@ -740,6 +743,7 @@ def test_stopping_closes_the_socket_properly(service: LocalMindlytics) -> None:
         assert heard.errors == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("behaviour", [silent, dripping])
 def test_stopping_ends_an_attempt(server: LiveServer, behaviour: Any) -> None:
     server.answer = behaviour
@@ -764,6 +768,7 @@ def test_stopping_ends_a_wait(server: LiveServer) -> None:
         assert_stopped(listener)
 
 
+@pytest.mark.timed
 def test_stopping_does_not_wait_for_a_peer_that_does_not_answer(server: LiveServer) -> None:
     async def script(*_: object) -> None:
         await asyncio.sleep(PATIENCE)
