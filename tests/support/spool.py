@@ -51,3 +51,13 @@ def read_all(spool: Spool) -> list[Entry]:
 def files(folder: Path) -> list[str]:
     """The files below a folder that hold something of a process, without the process's name."""
     return sorted("/".join(path.relative_to(folder).parts[2:]) for path in folder.rglob("*") if path.is_file())
+
+
+def segments(folder: Path) -> list[Path]:
+    """The files of events below a folder."""
+    return sorted(folder.rglob("*.events"))
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
