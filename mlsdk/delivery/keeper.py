@@ -70,6 +70,7 @@ class Keeper:
         self._now = now
         self._try_from = 0.0
         self._look_from = 0.0
+        self._catches_up = False
         self._age_from = 0.0
         self._aged = 0  # the newest event when last looked
         self._spool = Spool(
@@ -93,15 +94,16 @@ class Keeper:
 
     def set_trouble(self, *, is_on: bool) -> None:
         """Events cannot be delivered now, or can again."""
-        if is_on and not self._in_trouble:
-            self.is_behind = True
         self._in_trouble = is_on
 
     def wants(self, entry: Entry, buffer: Buffer) -> bool:
         """Whether an event that arrives goes to the annex rather than to the buffer."""
         if entry.session_id in self.annex or not self.is_ready:
             return True
-        return not self.is_broken and (self.saves or not buffer.fits(len(entry.body)))
+        if not self.is_broken and (self.saves or not buffer.fits(len(entry.body))):
+            return True
+        self.is_behind = True
+        return False
 
     @property
     def is_pressed(self) -> bool:
@@ -109,11 +111,20 @@ class Keeper:
         return self.annex.arriving >= _PRESSING_EVENTS or self.annex.arriving_bytes >= _PRESSING_BYTES
 
     def due(self, buffer: Buffer) -> list[Entry]:
-        """The events to write now, in order."""
+        """The events to write now, in order.
+
+        None is written before an older one of its session: what a dead process has left is read in the order in which
+        it was written.
+        """
         arriving = self.annex.arriving_entries()
-        if self.saves:
-            return (_unwritten(buffer, buffer.newest) if self.is_behind else []) + arriving
-        return self._aged_events(buffer) + self._stuck_events(buffer, arriving)
+        self._catches_up = False
+        if not self.saves:
+            aged = self._aged_events(buffer)
+            arriving = self._stuck_events(buffer, arriving)
+            if not arriving:
+                return aged
+        self._catches_up = True
+        return (_unwritten(buffer, buffer.newest) if self.is_behind else []) + arriving
 
     def _aged_events(self, buffer: Buffer) -> list[Entry]:
         if self._now() < self._age_from:
@@ -154,10 +165,10 @@ class Keeper:
 
     def _may_pass(self, entry: Entry, buffer: Buffer) -> bool:
         """Whether an event may be sent without being on disk."""
-        if self.is_broken:
-            self.is_behind = True
-            return True
-        return not self.saves and buffer.fits(len(entry.body))
+        if not self.is_broken and (self.saves or not buffer.fits(len(entry.body))):
+            return False
+        self.is_behind = True
+        return True
 
     # -- on the sender's thread ---------------------------------------------------------------------------------------
 
@@ -187,6 +198,7 @@ class Keeper:
         if not entries or (self.is_broken and self._now() < self._try_from):
             return []
         new = [entry for entry in entries if entry.place is None]
+        catches_up, self._catches_up = self._catches_up, False
         gone: list[tuple[int, str]] = []
         try:
             gone = self._spool.store(new)
@@ -194,7 +206,7 @@ class Keeper:
         except OSError as problem:
             self._fail(problem)
         else:
-            self.is_behind = False
+            self.is_behind = self.is_behind and not catches_up
             if self.is_broken:
                 self.is_broken = False
                 logger.warning("the spool can be written again")

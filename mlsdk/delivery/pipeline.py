@@ -593,7 +593,7 @@ class Delivery:
             if keeper is None:
                 await stirred.wait()
             else:
-                pause = LOOK_AGAIN if is_at_rest and not keeper.is_behind else keeper.pause
+                pause = LOOK_AGAIN if is_at_rest else keeper.pause
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stirred.wait(), pause)
             stirred.clear()
