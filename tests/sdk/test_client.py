@@ -417,7 +417,10 @@ def test_arguments_may_be_given_by_place_as_ever(service: LocalMindlytics) -> No
         ({"api_key": None}, "api_key.*MLSDK_API_KEY"),
         ({"project_id": None}, "project_id.*MLSDK_PROJECT_ID"),
         ({"before_send": "mask"}, "before_send"),
-        ({"spool_dir": "/tmp"}, "spool_dir"),
+        ({"spool_dir": 7}, "spool_dir"),
+        ({"spool_mode": "often"}, "spool_mode.*MLSDK_SPOOL_MODE"),
+        ({"spool_bytes": -1}, "spool_bytes"),
+        ({"spool_window": float("nan")}, "spool_window"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(arguments: dict[str, Any], named: str) -> None:

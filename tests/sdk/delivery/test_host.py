@@ -64,6 +64,7 @@ class Guest:
         self.looks = looks
         self.answered = 0.0
         self.finished = 0
+        self.storing = 0
         self.begun: list[threading.Thread] = []
         self.began = threading.Event()
 
@@ -79,6 +80,10 @@ class Guest:
 
     def left_over(self) -> int:
         return 3 if self.looks >= 0 else 0
+
+    def is_storing(self) -> bool:
+        self.storing = max(0, self.storing - 1)
+        return self.storing > 0
 
     def after_fork_in_child(self) -> None: ...
 
@@ -212,6 +217,17 @@ def test_exit_waits_for_every_guest(host: Host, capsys: pytest.CaptureFixture[st
     host.drain()
     assert [guest.finished for guest in guests] == [1, 1]
     assert all(guest.left_over() == 0 for guest in guests)
+    assert lost(capsys) == ""
+
+
+def test_what_goes_to_disk_at_the_end_is_waited_for_before_losses_are_counted(
+    capsys: pytest.CaptureFixture[str], host: Host
+) -> None:
+    guest = Guest(looks=-1)
+    guest.storing = 5
+    host.add(guest)
+    host.drain()
+    assert guest.storing == 0
     assert lost(capsys) == ""
 
 
