@@ -64,6 +64,11 @@ SDK_ORDER: Final = [
     "mlsdk/helpers/langgraph",
     "mlsdk/local/*",
     "mlsdk/testing",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
+    "mlsdk/doctor/collecting",
+    "mlsdk/doctor/__main__",
+    "mlsdk/commands",
     "mlsdk/__main__",
 ]
 OTEL_ORDER: Final = [
@@ -113,6 +118,8 @@ PURE: Final = [
     "mlsdk/delivery/annex",
     "mlsdk/live/decoder",
     "mlsdk/helpers/turns",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
 ]
