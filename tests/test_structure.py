@@ -74,6 +74,7 @@ SDK_ORDER: Final = [
 OTEL_ORDER: Final = [
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation/spanview",
+    "mlsdk_otel/translation/recordings",
     "mlsdk_otel/translation/facts",
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
