@@ -54,6 +54,8 @@ SDK_ORDER: Final = [
     "mlsdk/sync",
     "mlsdk/types",
     "mlsdk/helpers/turns",
+    "mlsdk/helpers/runs",
+    "mlsdk/helpers/recording",
     "mlsdk/helpers/langchain",
     "mlsdk/helpers/langgraph",
     "mlsdk/local/*",
@@ -104,6 +106,7 @@ PURE: Final = [
     "mlsdk/delivery/buffer",
     "mlsdk/live/decoder",
     "mlsdk/helpers/turns",
+    "mlsdk/helpers/runs",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
 ]
