@@ -19,7 +19,7 @@ CONVERSATIONS = 7168
 OpenPage = Callable[..., Page]
 Keep = Callable[..., None]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.timed]
 
 
 @pytest.fixture(scope="module")
