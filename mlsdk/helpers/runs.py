@@ -79,8 +79,9 @@ class Runs:
         self._open: OrderedDict[RunId, _Run] = OrderedDict()
         # What models took that asked for functions, by the id of the first call: due on the turn that goes on from it.
         self._waiting: OrderedDict[str, tuple[Usage, ...]] = OrderedDict()
-        # Calls that were recorded when they ran, and will be seen once more in the history of the answer.
-        self._recorded: OrderedDict[str, None] = OrderedDict()
+        # Calls that were recorded when they ran, and will be seen once more in the history of the answer; how often,
+        # since some models give the same ids again and again.
+        self._recorded: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         """How many runs are going on."""
@@ -181,7 +182,7 @@ class Runs:
             has_failed=has_failed,
         )
         if call.call_id is not None:
-            self._recorded[call.call_id] = None
+            self._recorded[call.call_id] = self._recorded.get(call.call_id, 0) + 1
             _trim(self._recorded, self._limit)
         return [Found(turn_id=run.turn.turn_id, calls=(call,))]
 
@@ -254,7 +255,7 @@ class Runs:
             ]
         asked = next((request.call_id for request in models[-1].requests if request.call_id), None)
         if asked is not None and not turn.has_failed and not turn.was_left:
-            self._waiting[asked] = (*waited, *taken)
+            self._waiting[asked] = (*self._waiting.get(asked, ()), *waited, *taken)
             return self._overdue()
         _, others = turns.add_up([*waited, *taken], model=None)
         return [each for each in [Found(turn_id=turn.turn_id, usage=others), *self._overdue()] if each]
@@ -293,10 +294,11 @@ class Runs:
         """The function calls of a history that nobody told us of when they ran."""
         found = []
         for call in calls:
-            if call.call_id is not None and call.call_id in self._recorded:
-                del self._recorded[call.call_id]
-            else:
+            times = self._recorded.pop(call.call_id, 0) if call.call_id is not None else 0
+            if times == 0:
                 found.append(call)
+            elif times > 1 and call.call_id is not None:
+                self._recorded[call.call_id] = times - 1
         return tuple(found)
 
     def _overdue(self) -> list[Found]:

@@ -13,6 +13,8 @@ from support import child
 
 from mlsdk.local import LocalMindlytics
 
+pytestmark = pytest.mark.timeout(180)
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES: Final = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
@@ -23,7 +25,7 @@ def test_the_program_with_an_agent(service: LocalMindlytics, models: ModelStandI
     (source,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "mlsdk.helpers" in text]
     program = tmp_path / "app.py"
     program.write_text(source, encoding="utf-8")
-    result = child.run(program, env={**service.environment, **models.environment}, timeout=50)
+    result = child.run(program, env={**service.environment, **models.environment}, timeout=150)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     (session_id,) = service.session_ids
     (turn,) = service.session(session_id).conversations[0].turns

@@ -323,3 +323,19 @@ def test_a_chain_that_passes_a_conversation_on_answers_nothing() -> None:
     history = [user("hi"), SimpleNamespace(type="ai", content="hello")]
     runs.chain_started("trim", None, history)
     assert runs.chain_ended("trim", history) == []
+
+
+def test_ids_that_are_used_again_at_the_same_time_lose_nothing() -> None:
+    runs, found = Runs(), []
+    for chat in ("a", "b"):
+        runs.chain_started(chat, None, {"messages": [("user", chat)]})
+        runs.tool_started(f"{chat}-t", chat, ASK, at=0.0)
+        found += runs.tool_ended(f"{chat}-t", result="on its way", at=0.0)
+        runs.model_started(f"{chat}-alone", None, [user(chat)])
+        found += runs.model_ended(f"{chat}-alone", text="", requests=[ASK], usage=used(1, 1))
+    for chat in ("a", "b"):
+        runs.model_started(f"{chat}-m", chat, [user(chat), asking("c1"), result("c1")])
+        found += runs.model_ended(f"{chat}-m", text="done", usage=used(10, 1))
+        found += runs.chain_ended(chat, "done")
+    assert sum(len(each.calls) for each in found) == 2
+    assert sum(each.turn.usage.prompt_tokens for each in found if each.turn and each.turn.usage) == 22
