@@ -39,6 +39,10 @@ def resolve(
     ca_file: str | None = None,
     before_send: BeforeSend | None = None,
     capture_content: bool | None = None,
+    spool_dir: str | os.PathLike[str] | None = None,
+    spool_mode: str | None = None,
+    spool_bytes: int | None = None,
+    spool_window: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Arguments over environment over defaults.
@@ -56,6 +60,10 @@ def resolve(
             server_endpoint=server_endpoint,
             proxy=proxy,
             ca_file=ca_file,
+            spool_dir=spool_dir,
+            spool_mode=spool_mode,
+            spool_bytes=spool_bytes,
+            spool_window=spool_window,
             environ=environ,
         ),
         before_send=config.hook(before_send, environ),

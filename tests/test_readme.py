@@ -130,7 +130,7 @@ def test_the_settings_of_a_client_are_these() -> None:
 
 
 def test_the_defaults_are_these() -> None:
-    from mlsdk.config import DEFAULT_SERVER, Limits
+    from mlsdk.config import DEFAULT_SERVER, Limits, Spooling
 
     listed = {argument.strip("`"): default for argument, _, default in rows("argument of `Client`")}
     limits = Limits()
@@ -138,6 +138,10 @@ def test_the_defaults_are_these() -> None:
         assert listed[name].startswith(
             f"{getattr(limits, name):g}:" if name.endswith("t") else f"{getattr(limits, name)}:"
         )
+    spool = Spooling("")
+    assert listed["spool_mode"].startswith(f"`{spool.mode}`")
+    assert listed["spool_bytes"].startswith(f"{spool.max_bytes}:")
+    assert listed["spool_window"].startswith(f"{spool.window}:")
     assert listed["server_endpoint"].startswith(f"`{DEFAULT_SERVER}`")
     assert f"({limits.queue_events:,} events, {limits.queue_bytes >> 20} MiB)" in README
 
