@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from mlsdk import native, waiting
@@ -32,11 +32,12 @@ from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.transport import HTTPTransport, Transport
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
-from mlsdk.http import check_trust
+
+if TYPE_CHECKING:
+    from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,9 @@ class _Trouble:
 
 
 def _connect(connection: Connection) -> Transport:
+    # Not with this module: aiohttp takes longer to load than all the rest, and many import what they do not use.
+    from mlsdk.delivery.transport import HTTPTransport
+
     return HTTPTransport(connection, connections=MAX_SENDING)
 
 
@@ -558,6 +562,10 @@ def delivery_for(config: Config) -> Delivery:
     Raises:
         ConfigurationError: The file of certificate authorities cannot be read.
     """
+    # In the thread that asks: a fork while the sender's thread loads a module would leave the child half of it.
+    import mlsdk.delivery.transport  # noqa: F401
+    from mlsdk.http import check_trust
+
     with _registry_lock:
         delivery = _deliveries.get(config.connection)
         if delivery is None:
