@@ -98,7 +98,8 @@ def build(session_id: str) -> bytes:
             "completion_tokens": COMPLETION_TOKENS,
         },
     }
-    return orjson.dumps(event)
+    # The slice gives back the room that orjson wrote into; without it the floor takes twice as long.
+    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)[:-1]
 
 
 class Pipe:
