@@ -106,7 +106,9 @@ def _parse_iso(text: str, argument: str) -> datetime:
 
 def clamp_moment(moment: int) -> int:
     """The nearest moment that the wire can hold: the years 1 to 9999."""
-    return max(_FIRST_MOMENT, min(moment, _LAST_MOMENT))
+    if _FIRST_MOMENT <= moment <= _LAST_MOMENT:
+        return moment
+    return _FIRST_MOMENT if moment < _FIRST_MOMENT else _LAST_MOMENT
 
 
 def format_timestamp(moment: int) -> str:

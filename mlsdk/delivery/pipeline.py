@@ -268,18 +268,17 @@ class Delivery:
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
     def _pump(self, *, is_awaited: bool = False) -> None:
-        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long."""
+        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long.
+
+        In the application's main thread, where signal handlers run and may raise, by the sender.
+        """
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
         gathered = len(self._inbox)
-        if gathered >= self._most_gathered or not self._may_be_interrupted():
+        if gathered >= self._most_gathered or not native.may_be_interrupted() or self._home.is_own_thread():
             self._clear_inbox()
         elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
             self._ask_sender(is_awaited=is_awaited)
-
-    def _may_be_interrupted(self) -> bool:
-        """Whether this is the application's main thread, in which signal handlers run and may raise."""
-        return native.may_be_interrupted() and not self._home.is_own_thread()
 
     def _ask_sender(self, *, is_awaited: bool) -> None:
         if is_awaited or not self._is_asked:
