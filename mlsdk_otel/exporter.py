@@ -112,4 +112,4 @@ def _view_of(record: Any) -> SpanView | None:
     except Exception as problem:
         log_mistake("a log record could not be read", problem)
         return None
-    return replace(view, events=tuple(replace(event, name=name) for event in view.events))
+    return replace(view, events=tuple(event._replace(name=name) for event in view.events))
