@@ -13,6 +13,8 @@ from typing import Final, Protocol
 from mlsdk_otel.translation.conventions import (
     genai,
     genai_legacy,
+    google_adk,
+    logfire,
     openinference,
     openllmetry,
     vercel,
@@ -33,7 +35,15 @@ class Convention(Protocol):
         """What it says; None where it is no part of a conversation."""
 
 
-CONVENTIONS: Final[tuple[Convention, ...]] = (openinference, vercel, genai, openllmetry, genai_legacy)
+CONVENTIONS: Final[tuple[Convention, ...]] = (
+    openinference,
+    vercel,
+    logfire,
+    genai,
+    google_adk,
+    openllmetry,
+    genai_legacy,
+)
 MARKERS: Final = frozenset().union(*(convention.MARKERS for convention in CONVENTIONS))
 
 

@@ -21,7 +21,12 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "device_id": ("device_id", "deviceId", "device.id"),
 }
 """How applications call ids in the free-form properties of a library."""
-_FREE_FORM: Final = ("traceloop.association.properties.", "ai.telemetry.metadata.", "langfuse.trace.metadata.")
+_FREE_FORM: Final = (
+    "traceloop.association.properties.",
+    "ai.telemetry.metadata.",
+    "langfuse.trace.metadata.",
+    "metadata.",
+)
 _METADATA: Final = "metadata"
 """OpenInference and LangChain put what the application said into one JSON object."""
 
