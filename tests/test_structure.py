@@ -72,6 +72,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/state",
     "mlsdk_otel/translation/translator",
     "mlsdk_otel/config",
+    "mlsdk_otel/baggage",
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/metrics",
