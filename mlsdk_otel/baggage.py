@@ -47,11 +47,8 @@ def ids_of(surroundings: Context | None = None, *, allow: Iterable[str] | None =
     entries = baggage.get_all(surroundings)
     if not entries:
         return {}
-    return {
-        name: entries[name]
-        for name in (allowed() if allow is None else allow)
-        if name in entries and is_id(name, entries[name])
-    }
+    found = ((name, entries.get(name)) for name in (allowed() if allow is None else allow))
+    return {name: value for name, value in found if is_id(name, value)}
 
 
 def with_ids(surroundings: Context, ids: Mapping[str, str], *, allow: Iterable[str] | None = None) -> Context:
