@@ -93,7 +93,7 @@ def _places(argument: str, given: str | Sequence[str]) -> list[tuple[str, str]]:
 
 def _first(argument: str, places: Iterable[tuple[str, str]], values: Mapping[str, Mapping[str, str]]) -> str | None:
     found = (values[kind].get(name) for kind, name in places)
-    return next((value for value in found if is_id(argument, value)), None)
+    return next((value for value in found if is_id(value, argument)), None)
 
 
 def _cookies(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

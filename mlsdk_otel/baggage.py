@@ -48,7 +48,7 @@ def ids_of(surroundings: Context | None = None, *, allow: Iterable[str] | None =
     if not entries:
         return {}
     found = ((name, entries.get(name)) for name in (allowed() if allow is None else allow))
-    return {name: value for name, value in found if is_id(name, value)}
+    return {name: value for name, value in found if is_id(value, name)}
 
 
 def with_ids(surroundings: Context, ids: Mapping[str, str], *, allow: Iterable[str] | None = None) -> Context:
@@ -68,7 +68,7 @@ def with_ids(surroundings: Context, ids: Mapping[str, str], *, allow: Iterable[s
     return surroundings
 
 
-def is_id(name: str, value: object) -> TypeGuard[str]:
+def is_id(value: object, name: str) -> TypeGuard[str]:
     """Whether a value that somebody sent can be an id: 1 to 100 characters of text."""
     try:
         check_name(name, value)
