@@ -17,6 +17,7 @@ from mlsdk_otel.translation.conventions import (
     logfire,
     openinference,
     openllmetry,
+    switches,
     vercel,
 )
 from mlsdk_otel.translation.facts import Reading
@@ -63,3 +64,8 @@ def read(view: SpanView) -> Reading | None:
     """What a span says; None for one that is not of an AI library, or no part of a conversation."""
     convention = convention_of(view)
     return None if convention is None else convention.read(view)
+
+
+def content_hint(view: SpanView) -> str | None:
+    """What to set so that spans like this one carry texts, as one writes it; None for a span of no known library."""
+    return switches.content(view) if convention_of(view) else None

@@ -6,7 +6,7 @@ import pytest
 from support.spans import span
 
 from mlsdk_otel.translation.conventions import calls
-from mlsdk_otel.translation.facts import Message, ModelCall, ToolRequest, Usage
+from mlsdk_otel.translation.facts import Identity, Message, ModelCall, ToolRequest, Usage
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,10 @@ def test_indexed_messages_are_put_together() -> None:
         Message("user", "Hi"),
         Message("assistant", requests=(ToolRequest("f", "c", "{}"),)),
     )
+
+
+def test_the_id_of_an_answer_is_no_conversation() -> None:
+    """Microsoft's Agent Framework calls it so."""
+    reading = calls.model_call(span("chat", **{"gen_ai.conversation.id": "resp_1"}), (), ())
+    assert isinstance(reading.fact, ModelCall)
+    assert (reading.fact.previous_response_id, reading.identity) == ("resp_1", Identity())
