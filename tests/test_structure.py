@@ -89,6 +89,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/instrumentation/*",
     "mlsdk_otel/setup",
     "mlsdk_otel/entry_points",
+    "mlsdk_otel/explain",
     "mlsdk_otel/__main__",
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
