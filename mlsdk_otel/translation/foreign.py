@@ -3,7 +3,7 @@
 When things are sent, with a processor as with an exporter:
 
 - what ran below a local root (a span without a parent in this process): when that root has ended;
-- a span that ends after its root, of a stream say: at once;
+- a span that ends after its root, of a stream say: after `LATE` seconds, with others of the kind;
 - what waits for a root that does not come, or for a log record with its texts: after `hold` seconds;
 - a call that goes on from something that was not seen (the result of a function that nobody has asked for, a history or
   an answer that nobody knows): when that has come, after `hold` seconds at most;
@@ -36,6 +36,8 @@ from mlsdk_otel.translation.turns import MAX_REMEMBERED, Call, Owner, Run, Turn,
 
 HOLD: Final = 30.0
 """Seconds that anything waits for a span or log record that should come."""
+LATE: Final = 1.0
+"""Seconds that a span which ended after its root waits for others that did."""
 MAX_BYTES: Final = 32 * 1024 * 1024
 """Text in the spans that wait, at most."""
 
@@ -112,6 +114,8 @@ class Foreign:
         """Traces of which something waits."""
         self._held = 0
         self._bytes = 0
+        self._due: OrderedDict[int, None] = OrderedDict()
+        self._late: OrderedDict[int, float] = OrderedDict()
         self._wanted: dict[str | int, dict[int, None]] = {}
         self._logs: OrderedDict[tuple[int, int], list[EventView]] = OrderedDict()
         self._covered: OrderedDict[int, None] = OrderedDict()
@@ -120,8 +124,15 @@ class Foreign:
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    def feed(self, view: SpanView, reading: Reading | None, now: float) -> list[Event]:
-        """A span that a convention claims has ended; `reading` is None where it is no part of a conversation."""
+    def feed(self, view: SpanView, reading: Reading | None, now: float, *, is_last: bool = True) -> list[Event]:
+        """A span that a convention claims has ended.
+
+        Args:
+            view: The span.
+            reading: What it says; None where it is no part of a conversation.
+            now: The time.
+            is_last: False if others follow at once that came with it; nothing is sent before the last.
+        """
         fact = None if reading is None else reading.fact
         link = Link(
             view.trace_id,
@@ -134,7 +145,7 @@ class Foreign:
         )
         if reading is None:
             self._say(view, "an AI span, but no part of a conversation")
-            return self.passed([link], now)
+            return self.passed([link], now, is_last=is_last)
         self.lineage.add([link])
         held = Held(view, reading, _size(view))
         logs = self._logs.pop((view.trace_id, view.span_id), None)
@@ -147,20 +158,30 @@ class Foreign:
         trace.spans.append(held)
         self._held += 1
         self._bytes += held.size
-        if link.is_root or self._is_below_an_ended_root(view):
-            trace.is_due = True
-        return self._try(view.trace_id, trace, now) + self._keep_bounds(now)
+        if link.is_root:
+            self._due[view.trace_id] = None
+        elif not trace.is_due and self._is_below_an_ended_root(view):
+            self._late.setdefault(view.trace_id, now + LATE)
+        return self.settle(now) if is_last else []
 
-    def passed(self, links: Iterable[Link], now: float) -> list[Event]:
+    def passed(self, links: Iterable[Link], now: float, *, is_last: bool = True) -> list[Event]:
         """Spans of anybody else have ended: what waits below a local root of them is due."""
         links = list(links)
         self.lineage.add(links)
-        found: list[Event] = []
         for link in links:
-            if link.is_root and (trace := self.waiting.get(link.trace_id)) is not None:
+            if link.is_root and link.trace_id in self.waiting:
+                self._due[link.trace_id] = None
+        return self.settle(now) if is_last else []
+
+    def settle(self, now: float) -> list[Event]:
+        """What can be sent of what was fed: `is_last` after the fact."""
+        found: list[Event] = []
+        while self._due:
+            trace_id, _ = self._due.popitem(last=False)
+            if (trace := self.waiting.get(trace_id)) is not None:
                 trace.is_due = True
-                found += self._try(link.trace_id, trace, now)
-        return found
+                found += self._try(trace_id, trace, now)
+        return found + self._keep_bounds(now)
 
     def logged(self, trace_id: int, span_id: int, event: EventView, now: float) -> list[Event]:
         """A log record that carries a span's ids."""
@@ -183,6 +204,11 @@ class Foreign:
             if self.waiting[first].deadline > now:
                 break
             found += self._release(first, now)
+        while self._late and next(iter(self._late.values())) <= now:
+            trace_id, _ = self._late.popitem(last=False)
+            if (trace := self.waiting.get(trace_id)) is not None:
+                trace.is_due = True
+                found += self._try(trace_id, trace, now)
         for session_id in self.lifetimes.due(now):
             found += self._end(session_id, now)
         return found
@@ -219,7 +245,8 @@ class Foreign:
     def next_deadline(self) -> float | None:
         """When `expire` will have something to do."""
         first = next(iter(self.waiting.values()), None)
-        deadlines = (None if first is None else first.deadline, self.lifetimes.next_deadline())
+        late = next(iter(self._late.values()), None)
+        deadlines = (None if first is None else first.deadline, late, self.lifetimes.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def sizes(self) -> list[int]:
@@ -289,6 +316,7 @@ class Foreign:
     def _release(self, trace_id: int, now: float) -> list[Event]:
         """Makes turns of what waits of a trace."""
         trace = self.waiting.pop(trace_id)
+        self._late.pop(trace_id, None)
         self._held -= len(trace.spans)
         self._bytes -= sum(held.size for held in trace.spans)
         if trace.wants is not None and (others := self._wanted.get(trace.wants)) is not None:

@@ -19,7 +19,6 @@ Pure: times are passed in, in seconds of a clock that never goes backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Final, TypeVar
@@ -110,13 +109,19 @@ class Translator:
             return []
         return self._begin(self._read(view, above), view) + self._keep_bounds(now)
 
-    def feed(self, view: SpanView, now: float) -> list[Event]:
-        """A span has ended."""
+    def feed(self, view: SpanView, now: float, *, is_last: bool = True) -> list[Event]:
+        """A span has ended.
+
+        Args:
+            view: The span.
+            now: The time.
+            is_last: False if others follow at once that came with it.
+        """
         place = (view.trace_id, view.span_id)
         if place in self._seen:
             return []
         if not self.claims(view):
-            return self._foreign(view, now)
+            return self._foreign(view, now, is_last=is_last)
         if view.span_id:  # without ids, nobody can tell one span from another
             self._remember(self._seen, place, None)
         if view.name == names.SESSION_SPAN:
@@ -125,7 +130,7 @@ class Translator:
         if above is None and _needs_its_session(view):
             self._hold(view, now)
             return self._keep_bounds(now)
-        found: list[Event] = self.foreign.passed([_link(view)], now)
+        found: list[Event] = self.foreign.passed([_link(view)], now, is_last=is_last)
         expected = 0
         part = self._read(view, above)
         if view.name == names.SESSION_SPAN and part is not None:
@@ -135,20 +140,14 @@ class Translator:
             expected = self._count_within(view)
         return found + self._take(part, view, now, expected) + self._keep_bounds(now)
 
-    def _foreign(self, view: SpanView, now: float) -> list[Event]:
+    def _foreign(self, view: SpanView, now: float, *, is_last: bool) -> list[Event]:
         """A span that is not of this project's; another reader's may still stand above calls of models."""
-        if native.is_of_a_session(view):
-            return self.foreign.passed([_link(view)], now)
-        convention = conventions.convention_of(view)
+        convention = None if native.is_of_a_session(view) else conventions.convention_of(view)
         if convention is None:
-            return self.foreign.passed([_link(view)], now)
+            return self.foreign.passed([_link(view)], now, is_last=is_last)
         if view.span_id:
             self._remember(self._seen, (view.trace_id, view.span_id), None)
-        return self.foreign.feed(view, convention.read(view), now)
-
-    def passed(self, links: Iterable[Link], now: float) -> list[Event]:
-        """Spans that are of no interest have ended; they may stand above some that are."""
-        return self.foreign.passed(links, now)
+        return self.foreign.feed(view, convention.read(view), now, is_last=is_last)
 
     def logged(self, view: SpanView) -> list[Event]:
         """A log record of one of our events, seen as a span of a joined session: it needs no start and has no end."""

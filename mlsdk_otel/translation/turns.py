@@ -181,7 +181,7 @@ class Turns:
         self._answers: OrderedDict[str, Owner] = OrderedDict()
         self._answered_calls: OrderedDict[str, None] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
-        self._failed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._failed: OrderedDict[int, Owner] = OrderedDict()
         self._given_up: list[Turn] = []
         self.fresh: list[str | int] = []
         """What became known that a call may wait for, see `missing`; whoever looks empties it."""
@@ -198,8 +198,8 @@ class Turns:
         past = call.history
         if not call.has_content:
             return None
-        held: Sequence[ToolRequest | ToolResult] = past.requests or past.results
-        for call_id in [each.call_id for each in held]:
+        requested = [request.call_id for request in past.requests]
+        for call_id in requested or [result.call_id for result in past.results]:
             if call_id is not None and call_id not in self._of_call_id and call_id not in self._answered_calls:
                 return None if self._asked_alike(call) else call_id
         if call.owner is not None:
@@ -238,8 +238,7 @@ class Turns:
             self._remember(self._of_answer, call.response_id, turn.number)
             self.fresh.append(call.response_id)
         if call.has_failed:
-            for text in call.history.said:
-                self._remember(self._failed, (turn.owner.session_id, text), None)
+            self._remember(self._failed, hash((call.history.place, call.history.said)), turn.owner)
         return turn
 
     def run(self, run: Run) -> Turn | None:
@@ -278,8 +277,9 @@ class Turns:
     def _turn_of(self, call: Call) -> Turn | None:
         """The open turn that a call goes on with."""
         past = call.history
-        for held in (*past.results, *past.requests):
-            turn = self._open.get(self._of_call_id.get(held.call_id or "", -1))
+        named = [result.call_id for result in past.results] + [request.call_id for request in past.requests]
+        for call_id in named:
+            turn = self._open.get(self._of_call_id.get(call_id or "", -1))
             if turn is not None and _may_be(turn, call):
                 return turn
         turn = self._open.get(self._of_answer.get(call.previous_response_id or "", -1))
@@ -323,10 +323,14 @@ class Turns:
     def _unfailed(self, call: Call) -> tuple[str, ...]:
         """What the user said; of several in a row without those that were answered by a failure."""
         said = call.history.said
-        if len(said) < 2:
-            return said
-        owner = call.owner or call.alone
-        return tuple(text for text in said[:-1] if (owner.session_id, text) not in self._failed) + said[-1:]
+        return said[self._failures_in(call.history) :]
+
+    def _failures_in(self, past: History) -> int:
+        """How many of the things that the user said have failed before, and stayed in the history."""
+        for count in range(len(past.said) - 1, 0, -1):
+            if hash((past.place, past.said[:count])) in self._failed:
+                return count
+        return 0
 
     def _owner_of(self, call: Call) -> Owner:
         if call.owner is not None:
@@ -335,6 +339,8 @@ class Turns:
         found = self._answers.get(call.previous_response_id or "")
         if found is None and past.place != history.BEGINNING:
             found = self._at(past.place) or (self._at(past.recent) if past.recent else None)
+        if found is None and (failures := self._failures_in(past)):
+            found = self._failed[hash((past.place, past.said[:failures]))]
         if found is None:
             return call.alone
         return replace(
