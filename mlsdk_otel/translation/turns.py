@@ -202,6 +202,8 @@ class Turns:
         for call_id in requested or [result.call_id for result in past.results]:
             if call_id is not None and call_id not in self._of_call_id and call_id not in self._answered_calls:
                 return None if self._asked_alike(call) else call_id
+        if len(past.said) > 1 and not self._failures_in(past):
+            return _failure(past.place, past.said[:-1])
         if call.owner is not None:
             return None
         if call.previous_response_id is not None:
@@ -238,7 +240,9 @@ class Turns:
             self._remember(self._of_answer, call.response_id, turn.number)
             self.fresh.append(call.response_id)
         if call.has_failed:
-            self._remember(self._failed, hash((call.history.place, call.history.said)), turn.owner)
+            failure = _failure(call.history.place, call.history.said)
+            self._remember(self._failed, failure, turn.owner)
+            self.fresh.append(failure)
         return turn
 
     def run(self, run: Run) -> Turn | None:
@@ -328,7 +332,7 @@ class Turns:
     def _failures_in(self, past: History) -> int:
         """How many of the things that the user said have failed before, and stayed in the history."""
         for count in range(len(past.said) - 1, 0, -1):
-            if hash((past.place, past.said[:count])) in self._failed:
+            if _failure(past.place, past.said[:count]) in self._failed:
                 return count
         return 0
 
@@ -340,7 +344,7 @@ class Turns:
         if found is None and past.place != history.BEGINNING:
             found = self._at(past.place) or (self._at(past.recent) if past.recent else None)
         if found is None and (failures := self._failures_in(past)):
-            found = self._failed[hash((past.place, past.said[:failures]))]
+            found = self._failed[_failure(past.place, past.said[:failures])]
         if found is None:
             return call.alone
         return replace(
@@ -482,6 +486,11 @@ class Turns:
         memory.move_to_end(key)
         if len(memory) > self._max:
             memory.popitem(last=False)
+
+
+def _failure(place: int, said: tuple[str, ...]) -> int:
+    """Stands for words that had no answer at a place."""
+    return hash(("failed", place, said))
 
 
 def _may_be(turn: Turn, call: Call) -> bool:
