@@ -37,7 +37,7 @@ ARRAY = 100
 
 @dataclass
 class Run:
-    """What a run took: seconds of the clock and of CPU (all threads), KiB that memory grew, nanoseconds of each call."""
+    """What a run took: seconds of the clock and of CPU in all threads, KiB that memory grew, nanoseconds a call."""
 
     events: int = 0
     seconds: float = 0.0

@@ -10,7 +10,7 @@ embeddings and Anthropic's messages, whole and as streams, with functions; refus
 answers by script, or by itself as Eliza would.
 """
 
-from model_stand_in.dialogue import Failure, Message, Question, Reply, Tool, ToolCall
+from model_stand_in.dialogue import Answer, Failure, Message, Question, Reply, Tool, ToolCall
 from model_stand_in.server import Asked, Brain, ModelStandIn
 
-__all__ = ["Asked", "Brain", "Failure", "Message", "ModelStandIn", "Question", "Reply", "Tool", "ToolCall"]
+__all__ = ["Answer", "Asked", "Brain", "Failure", "Message", "ModelStandIn", "Question", "Reply", "Tool", "ToolCall"]

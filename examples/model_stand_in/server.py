@@ -20,7 +20,7 @@ from aiohttp import web
 
 from model_stand_in import anthropic_messages, chat_completions, embeddings, responses
 from model_stand_in.brain import think
-from model_stand_in.dialogue import Failure, Question, Reply, RequestError, answer_of, new_id
+from model_stand_in.dialogue import Answer, Failure, Question, Reply, RequestError, answer_of, new_id
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,6 +52,7 @@ class ModelStandIn:
 
     Attributes:
         requests: All requests for an answer, in order.
+        answers: What was answered, in order; failures apart.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, brain: Brain = think, pause: float = 0.0) -> None:
@@ -68,6 +69,7 @@ class ModelStandIn:
         self.brain = brain
         self.pause = pause
         self.requests: list[Asked] = []
+        self.answers: list[Answer] = []
         self._script: deque[Reply | Failure] = deque()
         self._memory = responses.Memory()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -196,7 +198,7 @@ class ModelStandIn:
             reply = self._reply(question)
         except _REFUSALS as refusal:
             return _openai_error(refusal)
-        answer, now = answer_of(question, reply, call_prefix="call_"), int(time.time())
+        answer, now = self._answer(question, reply, "call_"), int(time.time())
         if not question.is_streamed:
             return web.json_response(chat_completions.write(body, answer, now=now))
         chunks = chat_completions.stream(body, answer, now=now)
@@ -210,7 +212,7 @@ class ModelStandIn:
             reply = self._reply(question)
         except _REFUSALS as refusal:
             return _openai_error(refusal)
-        answer, now, response_id = answer_of(question, reply, call_prefix="call_"), int(time.time()), new_id("resp_")
+        answer, now, response_id = self._answer(question, reply, "call_"), int(time.time()), new_id("resp_")
         self._memory.keep(body, question, answer, response_id)
         if not question.is_streamed:
             return web.json_response(responses.write(body, answer, now=now, response_id=response_id))
@@ -240,7 +242,7 @@ class ModelStandIn:
             reply = self._reply(question)
         except _REFUSALS as refusal:
             return _anthropic_error(refusal)
-        answer = answer_of(question, reply, call_prefix="toolu_")
+        answer = self._answer(question, reply, "toolu_")
         if not question.is_streamed:
             return web.json_response(anthropic_messages.write(body, answer))
         return await self._send(request, map(_event, anthropic_messages.stream(body, answer)), reply)
@@ -265,6 +267,11 @@ class ModelStandIn:
         if isinstance(reply, Failure):
             raise _FailedError(reply)
         return reply
+
+    def _answer(self, question: Question, reply: Reply, call_prefix: str) -> Answer:
+        answer = answer_of(question, reply, call_prefix=call_prefix)
+        self.answers.append(answer)
+        return answer
 
     async def _send(
         self, request: web.Request, events: Iterator[str], reply: Reply, *, end: str = ""

@@ -8,7 +8,7 @@ moved to the start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -49,6 +49,7 @@ class SpanView:
         is_error: Its status says that it failed.
         scope: The name of the library that made it.
         logs: Log records that carry its ids; some libraries put the texts there.
+        surroundings: The ids that were set where it started, by `using_session` or in baggage, by attribute name.
     """
 
     name: str
@@ -65,6 +66,7 @@ class SpanView:
     is_error: bool = False
     scope: str | None = None
     logs: tuple[EventView, ...] = ()
+    surroundings: Attributes = field(default_factory=dict)
 
 
 def of_span(span: Any) -> SpanView:
