@@ -101,8 +101,8 @@ class Foreign:
         self.turns = Turns(max_remembered)
         self.expects_logs = False
         """Somebody brings log records: a call without texts waits for them."""
-        self.without_content = 0
-        """Calls of which no texts were captured."""
+        self.hints: dict[str, None] = {}
+        """What to set so that texts are captured, for the libraries whose calls had none."""
         self.loss = Loss()
         self._hold = hold
         self._ends_on_shutdown = ends_on_shutdown
@@ -384,7 +384,8 @@ class Foreign:
                     continue
                 turn: Turn | None = self.turns.add(self._call(view, fact, who, units))
                 self._cover(view, units)
-                self.without_content += not fact.has_content
+                if not fact.has_content and not fact.has_failed:
+                    self._hint(view)
             else:
                 turn = self.turns.run(self._run(view, fact, who, units))
             if turn is None:
@@ -542,6 +543,10 @@ class Foreign:
         if self._decided is not None:
             self._decided(view.trace_id, view.span_id, what)
 
+    def _hint(self, view: SpanView) -> None:
+        if len(self.hints) < _MAX_HINTS and (hint := conventions.content_hint(view)):
+            self.hints[hint] = None
+
     def _note(self, view: SpanView, fact: ModelCall | ToolRun, turn: Turn) -> None:
         if self._decided is None:
             return
@@ -555,6 +560,7 @@ class Foreign:
 
 _ANSWERS: Final = frozenset({"gen_ai.choice", "gen_ai.client.inference.operation.details"})
 """The log records that have a call's answer."""
+_MAX_HINTS: Final = 20
 _WHOLE: Final = 3
 """A model and both counts: the service takes no usage with less."""
 

@@ -198,19 +198,23 @@ class Turns:
         past = call.history
         if not call.has_content:
             return None
-        requested = [request.call_id for request in past.requests]
-        for call_id in requested or [result.call_id for result in past.results]:
-            if call_id is not None and call_id not in self._of_call_id and call_id not in self._answered_calls:
-                return None if self._asked_alike(call) else call_id
+        unasked = self._unasked(past)
+        if unasked is not None:
+            return None if self._asked_alike(call) else unasked
         if len(past.said) > 1 and not self._failures_in(past):
             return _failure(past.place, past.said[:-1])
         if call.owner is not None:
             return None
         if call.previous_response_id is not None:
             return None if call.previous_response_id in self._answers else call.previous_response_id
-        if past.place != history.BEGINNING and past.place not in self._places and past.recent not in self._places:
-            return past.place
-        return None
+        is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
+        return None if is_known else past.place
+
+    def _unasked(self, past: History) -> str | None:
+        """A function of the current exchange that no call seen has asked for."""
+        requested = [request.call_id for request in past.requests] or [result.call_id for result in past.results]
+        known = (self._of_call_id, self._answered_calls)
+        return next((each for each in requested if each and not any(each in memory for memory in known)), None)
 
     def _asked_alike(self, call: Call) -> bool:
         """Whether the functions were asked for under other ids: some libraries name request and result differently."""

@@ -27,6 +27,7 @@ _OUTPUT_TOKENS: Final = (
     "ai.usage.completionTokens",
 )
 _PREVIOUS: Final = (
+    "gen_ai.request.previous_response.id",
     "gen_ai.request.previous_response_id",
     "openai.request.previous_response_id",
     "gen_ai.openai.request.previous_response_id",

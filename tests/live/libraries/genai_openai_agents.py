@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agents import Agent, Runner, function_tool
+from agents import Agent, Runner, function_tool, set_trace_processors
 from chat import MODEL, SYSTEM, get_weather, hold, provider
 from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.instrumentation.genai.openai_agents import OpenAIAgentsInstrumentor
@@ -31,6 +31,7 @@ class Chatbot:
         return str(result.final_output)
 
 
+set_trace_processors([])  # its own one sends everything to OpenAI
 traces = provider()
 OpenAIInstrumentor().instrument(tracer_provider=traces)
 OpenAIAgentsInstrumentor().instrument(tracer_provider=traces)
