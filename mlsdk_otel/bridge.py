@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from mlsdk import events
@@ -37,7 +37,12 @@ from mlsdk_otel.translation.lineage import Link
 from mlsdk_otel.translation.spanview import EventView, SpanView
 from mlsdk_otel.translation.translator import MAX_REMEMBERED, Translator
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 _NO_CONTENT: Final = "model calls come without texts, so there is their usage but no turns; for turns, set "
@@ -101,6 +106,9 @@ class Bridge:
         )
         self._translator.foreign.expects_logs = self._reads_logs
         self._passed: deque[Link] = deque(maxlen=MAX_REMEMBERED)
+        self.ended_roots: deque[SpanContext] = deque(maxlen=MAX_REMEMBERED)
+        """Roots below which nothing waits that have ended: what ends below them after all need not wait for them."""
+        self._waiting = self._translator.foreign.waiting
         self._recipients: OrderedDict[str, Recipient] = OrderedDict()
         self._started: OrderedDict[int, None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -156,10 +164,14 @@ class Bridge:
         """Somebody brings log records: model calls without texts wait for theirs."""
         self._reads_logs = self._translator.foreign.expects_logs = True
 
+    def awaits(self, trace_id: int) -> bool:
+        """Whether spans of a trace may wait for those above them."""
+        return trace_id in self._waiting or bool(self._inbox)
+
     def passed(self, link: Link) -> None:
         """A span of no interest has started or ended; it may stand above some that are."""
         self._passed.append(link)
-        if link.is_root and link.trace_id in self._translator.foreign.waiting:
+        if link.is_root and self.awaits(link.trace_id):
             self.ended(())
 
     def ended(
@@ -180,22 +192,18 @@ class Bridge:
             now = time.monotonic()
             foreign = self._translator.foreign
             sessions = self._offer(self._translator.expire(now))
-            sessions |= self._offer(foreign.passed(self._links(passed), now, is_last=False))
             for view in views:
                 sessions |= self._read(partial(self._translator.feed, view, now, is_last=False), on_settled)
-            sessions |= self._read(partial(foreign.settle, now), None)
+            # After what they stand above: a root lets go of what waits below it.
+            sessions |= self._read(partial(foreign.passed, self._links(passed), now), None)
             self._look_back(sessions)
             return list(sessions)
 
         return self._answer(work)
 
     def _links(self, passed: Sequence[Link]) -> list[Link]:
-        found: list[Link] = []
-        try:
-            while True:
-                found.append(self._passed.popleft())
-        except IndexError:
-            return [*found, *passed]
+        roots = [Link(each.trace_id, each.span_id, None, is_root=True) for each in _taken(self.ended_roots)]
+        return [*roots, *_taken(self._passed), *passed]
 
     def logged(self, views: Sequence[SpanView], events: Sequence[tuple[int, int, EventView]] = ()) -> Future[list[str]]:
         """Log records have come: of our events, and of others' with the trace and span that they belong to."""
@@ -371,6 +379,15 @@ class Bridge:
             self._look_back({})
 
         self._do(work)
+
+
+def _taken(things: deque[T]) -> list[T]:
+    found: list[T] = []
+    try:
+        while True:
+            found.append(things.popleft())
+    except IndexError:
+        return found
 
 
 def _foreign(settings: Settings) -> Foreign:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context
+from opentelemetry.baggage import set_baggage
 from opentelemetry.context import Context
 
 from mlsdk.errors import InvalidEventError
@@ -29,6 +30,9 @@ R = TypeVar("R")
 
 _KEY: Final = context.create_key("mindlytics-ids")
 _SCOPE: Final = context.create_key("mindlytics-scope")
+_BAGGAGE: Final = next(iter(set_baggage("any", "", Context())))
+"""Under which baggage is in a context."""
+_NONE: Final[Mapping[str, str]] = {}
 
 
 class Identified(Protocol):
@@ -183,6 +187,10 @@ def ids_in(surroundings: Context | None = None) -> Mapping[str, str]:
 
     Baggage that names another session says nothing about this one.
     """
+    if surroundings is None:
+        surroundings = context.get_current()
+    if _KEY not in surroundings and _BAGGAGE not in surroundings:  # every span of anybody that starts asks
+        return _NONE
     ids, carried = _set_in(surroundings), baggage.ids_of(surroundings)
     session_id = ids.get(names.SESSION_ID)
     if not carried or (session_id is not None and carried.get(names.SESSION_ID, session_id) != session_id):

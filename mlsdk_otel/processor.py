@@ -13,7 +13,17 @@ from mlsdk_otel import attributes as names
 from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.config import what_cuts_texts
 from mlsdk_otel.context import ids_in
-from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions, is_made_here, is_ours, is_readable, link_of
+from mlsdk_otel.road import (
+    EXPORT_TIMEOUT,
+    SPAN_NAMES,
+    Road,
+    RoadOptions,
+    is_made_here,
+    is_ours,
+    is_readable,
+    link_of,
+    tells_ids,
+)
 from mlsdk_otel.translation.conventions import identity
 from mlsdk_otel.translation.spanview import Attributes, SpanView, of_span
 
@@ -42,6 +52,7 @@ class MindlyticsSpanProcessor(SpanProcessor):
         self._said: OrderedDict[int, Attributes] = OrderedDict()
         self._surroundings: OrderedDict[int, Attributes] = OrderedDict()
         self._is_shut_down = False
+        self._bridge = self._road.bridge
         if self._road.bridge is not None:
             self._road.bridge.processors.add(self)
 
@@ -57,11 +68,11 @@ class MindlyticsSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
         """Tells the start of a session or conversation; remembers whose any other span is."""
-        bridge = self._road.bridge
+        bridge = self._bridge
         if bridge is None or self._is_shut_down:
             return
         try:
-            if not is_ours(span):
+            if span.name not in SPAN_NAMES or not is_ours(span):
                 self._remember(span, parent_context)
                 return
             view = of_span(span)
@@ -75,14 +86,20 @@ class MindlyticsSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Hands over what happened in a session or conversation, or in a call of a model."""
-        bridge = self._road.bridge
+        bridge = self._bridge
         if bridge is None:
             return
         try:
-            if not is_readable(span):
+            own = span.context
+            # Nearly all spans of an application are of no interest, and must cost next to nothing.
+            attributes = span.attributes
+            if (not attributes and span.name not in SPAN_NAMES) or not is_readable(span):
                 if self._said or self._surroundings:
-                    self._recall(span.context.span_id)
-                bridge.passed(link_of(span))
+                    self._recall(own.span_id)
+                if bridge.awaits(own.trace_id) or (attributes and tells_ids(span)):
+                    bridge.passed(link_of(span))
+                elif (parent := span.parent) is None or parent.is_remote:
+                    bridge.ended_roots.append(own)
             elif is_ours(span):
                 view = of_span(span)
                 self._road.offer([_with(view, self._inherited.pop(view.span_id, {}))])
@@ -110,8 +127,10 @@ class MindlyticsSpanProcessor(SpanProcessor):
 
     def _remember(self, span: Span, parent_context: context.Context | None) -> None:
         """Keeps the ids that are set where a span starts, and those that the spans above it say so far."""
-        parent, own = span.parent, span.attributes
-        said = None if parent is None or not self._said else self._said.get(parent.span_id)
+        said = None
+        if self._said and (parent := span.parent) is not None:
+            said = self._said.get(parent.span_id)
+        own = span.attributes
         if own and not identity.MARKERS.isdisjoint(own):
             told = {name: value for name, value in own.items() if name in identity.MARKERS}
             said = told if said is None else {**said, **told}

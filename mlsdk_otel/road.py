@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 OUR_SCOPE: Final = "mlsdk_otel"
 """The instrumentation scope of the spans that sessions of `mlsdk` become."""
+SPAN_NAMES: Final = tuple(native.SPAN_NAMES)
+"""Not a set: nobody checks that a span's name can be hashed."""
 EXPORT_TIMEOUT: Final = 10.0
 """Seconds that an export waits for delivery, at most."""
 _GLANCE: Final = 0.05
@@ -104,14 +106,26 @@ class Road:
         Args:
             spans: Finished spans of the SDK, anybody's.
         """
+        bridge = self.bridge
+        if bridge is None:
+            return None
         views: list[SpanView] = []
         passed: list[Link] = []
+        traces: set[int] = set()
         for span in spans:
             try:
-                if is_readable(span):
+                attributes = span.attributes
+                if (attributes or span.name in SPAN_NAMES) and is_readable(span):
                     views.append(of_span(span))
-                else:
+                    traces.add(views[-1].trace_id)
+                elif (
+                    (attributes and tells_ids(span))
+                    or span.context.trace_id in traces
+                    or bridge.awaits(span.context.trace_id)
+                ):
                     passed.append(link_of(span))
+                elif span.parent is None or span.parent.is_remote:
+                    bridge.ended_roots.append(span.context)
             except Exception as problem:  # noqa: PERF203 - one that cannot be read must not cost the others
                 log_mistake("a span could not be read", problem)
         return self.offer(views, passed)
@@ -225,7 +239,17 @@ def is_ours(span: ReadableSpan) -> bool:
 def is_readable(span: ReadableSpan) -> bool:
     """Whether a span says something: it is one of ours, or of an AI library."""
     attributes = span.attributes
-    return (bool(attributes) and claims_attributes(attributes)) or is_ours(span)  # type: ignore[arg-type]
+    if attributes and claims_attributes(attributes):
+        return True
+    return span.name in SPAN_NAMES and is_ours(span)
+
+
+def tells_ids(span: ReadableSpan) -> bool:
+    """Whether those below a span need to know it even if nothing of theirs has been seen."""
+    attributes = span.attributes
+    if attributes and not identity.MARKERS.isdisjoint(attributes):
+        return True
+    return span.name in SPAN_NAMES
 
 
 def link_of(span: ReadableSpan, *, has_ended: bool = True) -> Link:
@@ -237,7 +261,7 @@ def link_of(span: ReadableSpan, *, has_ended: bool = True) -> Link:
         None if parent is None else parent.span_id,
         has_ended and (parent is None or parent.is_remote),
         dict(attributes) if attributes and not identity.MARKERS.isdisjoint(attributes) else None,
-        span.name in native.SPAN_NAMES,
+        span.name in SPAN_NAMES,
     )
 
 

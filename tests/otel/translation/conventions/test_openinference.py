@@ -132,3 +132,19 @@ def test_agents_and_chains_are_around_calls() -> None:
 @pytest.mark.parametrize("kind", ["EMBEDDING", "RETRIEVER", "RERANKER", "GUARDRAIL", "EVALUATOR", "", "?"])
 def test_other_kinds_are_no_part_of_a_conversation(kind: str) -> None:
     assert fact(kind, **{"llm.token_count.prompt": 5, "input.value": "Hi"}) is None
+
+
+def test_objects_as_python_shows_them_are_no_texts() -> None:
+    """LlamaIndex makes an LLM span for the making of a request, too."""
+    shown = '{"messages": ["ChatMessage(role=<MessageRole.USER>)"]}'
+    assert fact("LLM", **{"input.value": shown, "output.value": shown, "llm.model_name": "m"}) is None
+    call = fact("LLM", **{"input.value": shown, "output.value": "assistant: Hello.", "llm.token_count.prompt": 3})
+    assert call.input == ()
+
+
+def test_arguments_of_a_python_call_are_unwrapped() -> None:
+    assert fact("TOOL", name="f", **{"input.value": '{"args": [], "kwargs": {"a": 1}}'}).arguments == '{"a":1}'
+
+
+def test_what_the_steps_of_a_chain_hand_on_is_not_read() -> None:
+    assert fact("CHAIN", **{"input.value": "Hi", "output.value": "AgentOutput()"}) == Enclosure()
