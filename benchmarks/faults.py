@@ -475,6 +475,10 @@ def _tls_in_front_of(service: LocalMindlytics) -> Iterator[dict[str, Any]]:
     )
     until = time.monotonic() + 3.0
 
+    async def handle(reader: Any, writer: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await pass_on(reader, writer)
+
     async def pass_on(reader: Any, writer: Any) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", service.port)
 
@@ -490,7 +494,7 @@ def _tls_in_front_of(service: LocalMindlytics) -> Iterator[dict[str, Any]]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    started = asyncio.run_coroutine_threadsafe(asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=certificates[0]), loop)
+    started = asyncio.run_coroutine_threadsafe(asyncio.start_server(handle, "127.0.0.1", 0, ssl=certificates[0]), loop)
     server = started.result(10)
     with tempfile.TemporaryDirectory() as folder:
         ca_file = Path(folder) / "ca.pem"
