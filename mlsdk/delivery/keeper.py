@@ -59,7 +59,7 @@ class Keeper:
         self.is_broken = False
         self.is_ready = False
         """Whether it is known what dead processes have left; before, nothing may be sent."""
-        self.is_behind = False
+        self.is_behind = True
         """Whether the buffer may hold events that should be on disk."""
         self.evicted: deque[Entry] = deque()
         """Events that were written and then dropped from memory; any thread appends."""
@@ -104,6 +104,11 @@ class Keeper:
             return True
         self.is_behind = True
         return False
+
+    @property
+    def is_at_ease(self) -> bool:
+        """Whether nothing is left to do: nothing to look for, to bring back or to remove."""
+        return self.is_ready and self.is_tidy and not self.annex
 
     @property
     def is_pressed(self) -> bool:
