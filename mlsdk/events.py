@@ -111,8 +111,13 @@ def clamp_moment(moment: int) -> int:
 
 def format_timestamp(moment: int) -> str:
     """Writes a moment as the wire has it: UTC, six digits, `Z`."""
-    seconds, micros = divmod(moment, 1_000_000)
-    return f"{_format_second(seconds)}.{micros:06d}Z"
+    seconds = moment // 1_000_000
+    micros = moment - seconds * 1_000_000
+    return f"{_format_second(seconds)}.{_THREE_DIGITS[micros // 1000]}{_THREE_DIGITS[micros % 1000]}Z"
+
+
+# Looked up: to write a number with leading zeros takes three times as long.
+_THREE_DIGITS: Final = tuple(f"{number:03d}" for number in range(1000))
 
 
 @lru_cache(maxsize=64)
@@ -203,18 +208,26 @@ def check_usage(argument: str, usage: object) -> dict[str, Value]:
     Raises:
         InvalidEventError: It is neither, or a field is missing or wrong; the error names the field.
     """
+    # What nearly every call gives, first and without a call: a TokenBasedCost.
+    own = getattr(usage, "__dict__", None)
+    if own is not None and own.keys() == _TOKEN_FIELD_SET:
+        model, prompt, completion = own["model"], own["prompt_tokens"], own["completion_tokens"]
+        is_plain = type(model) is str and type(prompt) is int and type(completion) is int
+        if is_plain and 0 < len(model) <= MAX_NAME and 0 <= prompt <= _MAX_INT and 0 <= completion <= _MAX_INT:
+            return {"model": model, "prompt_tokens": prompt, "completion_tokens": completion}
     fields = _usage_fields(argument, usage)
     if "cost" in fields:
         cost = fields["cost"]
         if isinstance(cost, bool) or not isinstance(cost, (int, float)):
             raise InvalidEventError("cost", f"must be a number, not {type(cost).__name__} (in {argument})")
         return {"cost": _check_value(argument, "cost", cost)}
-    model = check_name("model", fields["model"])
+    name = check_name("model", fields["model"])
     tokens = {name: _check_count(name, fields[name], f" (in {argument})") for name in _TOKEN_FIELDS[1:]}
-    return {"model": model, **tokens}
+    return {"model": name, **tokens}
 
 
 _TOKEN_FIELDS: Final = ("model", "prompt_tokens", "completion_tokens")
+_TOKEN_FIELD_SET: Final = frozenset(_TOKEN_FIELDS)
 _USAGE_FIELDS: Final = (*_TOKEN_FIELDS, "cost")
 
 
@@ -336,7 +349,10 @@ def turn(
     properties: object = None,
 ) -> Event:
     """One user utterance and the answer to it; `usage` as `check_usage` returns it."""
-    fields: dict[str, Value] = {"user": check_text("user", user), "assistant": check_text("assistant", assistant)}
+    if not (type(user) is str and type(assistant) is str):
+        check_text("user", user)
+        check_text("assistant", assistant)
+    fields: dict[str, Value] = {"user": user, "assistant": assistant}
     if assistant_id is not None:
         fields["assistant_id"] = check_text("assistant_id", assistant_id)
     if usage is not None:
@@ -376,11 +392,19 @@ def function_call(
 
 
 def _track(who: Common, moment: int, name: str, conversation_id: str | None, properties: Mapping[str, Value]) -> Event:
-    event: dict[str, str | Mapping[str, Value]] = {"type": TRACK, **who, "timestamp": format_timestamp(moment)}
-    event["event"] = name
+    event: dict[str, str | Mapping[str, Value]] = {
+        "type": TRACK,
+        **who,
+        "timestamp": format_timestamp(moment),
+        "event": name,
+    }
     if conversation_id is not None:
-        event["conversation_id"] = check_name("conversation_id", conversation_id)
-    return _with_values(event, "properties", properties)
+        if not (type(conversation_id) is str and 0 < len(conversation_id) <= MAX_NAME):
+            check_name("conversation_id", conversation_id)
+        event["conversation_id"] = conversation_id
+    if properties:
+        event["properties"] = properties
+    return event
 
 
 def _with_values(

@@ -55,7 +55,20 @@ def is_patched(module: str = "threading") -> bool:
 def may_be_interrupted() -> bool:
     """Whether signal handlers may run in this thread: between any two steps, and raise, or wait for something."""
     # Under gevent in each greenlet of the main thread; those on other threads are not told apart.
-    return is_patched() or threading.get_ident() == threading.main_thread().ident
+    return _thread.get_ident() == _main_ident or ("gevent.monkey" in sys.modules and is_patched())
+
+
+_main_ident = threading.main_thread().ident
+
+
+def _note_main_thread() -> None:
+    global _main_ident  # noqa: PLW0603 - the thread that forks is the child's main one
+    _main_ident = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    # After the hook of `threading`, which was loaded before.
+    os.register_at_fork(after_in_child=_note_main_thread)
 
 
 def get_ident() -> int:

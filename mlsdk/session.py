@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import wraps
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, ParamSpec, Protocol, TypeVar
 
 from mlsdk import events
 from mlsdk.callbacks import Callback, CallbackRunner
@@ -89,21 +88,10 @@ class _State(Enum):
     ENDED = "ended"
 
 
-def _exclusive(
-    method: Callable[Concatenate[Session, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Session, P], Coroutine[Any, Any, R]]:
-    """Lets one call at a time change a session, from whatever thread: what a call records stays together.
-
-    For methods that never wait: another thread's event must not come between a start and the event that needs it.
-    """
-
-    @wraps(method)
-    async def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self._notice_fork()
-        with self._lock:
-            return await method(self, *args, **kwargs)
-
-    return call
+# Read at every call; up to Python 3.11 a member of an enumeration costs more than the rest of such a line.
+_NEW: Final = _State.NEW
+_OPEN: Final = _State.OPEN
+_ENDED: Final = _State.ENDED
 
 
 class Session:
@@ -166,7 +154,7 @@ class Session:
 
     def _forget(self) -> None:
         """Makes the object one of a session that has not started."""
-        self._state = _State.NEW
+        self._state = _NEW
         self._is_owned = False
         self._is_inherited = False
         self._who: events.Common | None = None
@@ -211,7 +199,6 @@ class Session:
 
     # -- the session --------------------------------------------------------------------------------------------------
 
-    @_exclusive
     async def start_session(
         self,
         *,
@@ -236,26 +223,27 @@ class Session:
         Raises:
             InvalidEventError: An argument is wrong, no id is known, or the session is open.
         """
-        if self._state is _State.OPEN:
-            raise InvalidEventError("session_id", f"the session {self._session_id!r} is open; end it first")
-        moment, is_explicit = self._moment(timestamp)
-        given = {**self._attributes, **events.check_values("attributes", attributes)}
-        if session_id is None and self._state is _State.NEW:
-            session_id = self._given_session_id
-        if session_id is None:
-            session_id = _new_id()
-        id = self.id if id is None else id
-        device_id = self.device_id if device_id is None else device_id
-        who = events.common(session_id=session_id, user_id=id, device_id=device_id)
-        start = events.start_session(who, moment, attributes=given)
-        if self._state is _State.ENDED:
-            self._named_conversation = None  # it was one of the session that ended
-        self._forget()
-        self._session_id, self._id, self._device_id, self._who = session_id, id, device_id, who
-        self._open(is_owned=True)
-        self._record(start)
-        self._note(moment, is_explicit)
-        return session_id
+        with self._alone():
+            if self._state is _OPEN:
+                raise InvalidEventError("session_id", f"the session {self._session_id!r} is open; end it first")
+            moment, is_explicit = self._moment(timestamp)
+            given = {**self._attributes, **events.check_values("attributes", attributes)}
+            if session_id is None and self._state is _NEW:
+                session_id = self._given_session_id
+            if session_id is None:
+                session_id = _new_id()
+            id = self.id if id is None else id
+            device_id = self.device_id if device_id is None else device_id
+            who = events.common(session_id=session_id, user_id=id, device_id=device_id)
+            start = events.start_session(who, moment, attributes=given)
+            if self._state is _ENDED:
+                self._named_conversation = None  # it was one of the session that ended
+            self._forget()
+            self._session_id, self._id, self._device_id, self._who = session_id, id, device_id, who
+            self._open(is_owned=True)
+            self._record(start)
+            self._note(moment, is_explicit)
+            return session_id
 
     async def end_session(
         self, *, timestamp: Timestamp | None = None, attributes: Mapping[str, Value] | None = None
@@ -276,19 +264,18 @@ class Session:
 
     def _end(self, timestamp: Timestamp | None = None, attributes: Mapping[str, Value] | None = None) -> bool:
         """Offers the ends; returns whether there was anything to end."""
-        self._notice_fork()
-        with self._lock:
+        with self._alone():
             return self._end_exclusively(timestamp, attributes)
 
     def _end_exclusively(self, timestamp: Timestamp | None, attributes: Mapping[str, Value] | None) -> bool:
-        if self._state is _State.ENDED or (self._state is _State.NEW and self._given_session_id is None):
+        if self._state is _ENDED or (self._state is _NEW and self._given_session_id is None):
             return False
         moment, _ = self._end_moment(timestamp)
         end = events.end_session(self._common(), moment, attributes=attributes)
-        if self._state is _State.NEW:
+        if self._state is _NEW:
             self._open(is_owned=False)
         self._end_conversations(moment)
-        self._state = _State.ENDED
+        self._state = _ENDED
         self._door.closed(self)
         self._record(end)
         return True
@@ -302,7 +289,7 @@ class Session:
     def abandon(self) -> None:
         """Ends the session if it is this object's to end, without waiting: nobody is left who would end it."""
         self._notice_fork()
-        if self._is_owned and self._state is _State.OPEN:
+        if self._is_owned and self._state is _OPEN:
             self._end()
         if self._listener is not None:
             self._listener.stop()
@@ -347,9 +334,9 @@ class Session:
         """Starts the session, or joins it if it was made with `join=True`."""
         self._notice_fork()
         if self._joins:
-            if self._state is _State.ENDED:
+            if self._state is _ENDED:
                 self._forget()  # ended by this object; an event of it reopens the session at the service
-        elif self._state is not _State.OPEN:
+        elif self._state is not _OPEN:
             await self.start_session()
         return self
 
@@ -382,7 +369,6 @@ class Session:
 
     # -- users --------------------------------------------------------------------------------------------------------
 
-    @_exclusive
     async def user_identify(
         self,
         *,
@@ -403,16 +389,16 @@ class Session:
             InvalidEventError: An argument is wrong, or neither an id nor a device is known.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        if id is None and device_id is None and self.device_id is None:
-            id = self.id  # the traits of a user who is known already
-        event = events.identify(self._common(), moment, id=id, device_id=device_id, traits=traits)
-        self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=id, device_id=device_id))
-        if id is not None:
-            self.id = id
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            if id is None and device_id is None and self.device_id is None:
+                id = self.id  # the traits of a user who is known already
+            event = events.identify(self._common(), moment, id=id, device_id=device_id, traits=traits)
+            self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=id, device_id=device_id))
+            if id is not None:
+                self.id = id
 
-    @_exclusive
     async def user_alias(self, *, timestamp: Timestamp | None = None, id: str, previous_id: str) -> None:
         """Gives a known user another id; later events of the session carry it.
 
@@ -425,15 +411,15 @@ class Session:
             InvalidEventError: An argument is wrong.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        event = events.alias(self._common(), moment, id=id, previous_id=previous_id)
-        self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=previous_id))
-        self.id = id
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            event = events.alias(self._common(), moment, id=id, previous_id=previous_id)
+            self._submit(event, moment, is_explicit, starts=self._session_start(moment, id=previous_id))
+            self.id = id
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    @_exclusive
     async def track_event(
         self,
         *,
@@ -454,18 +440,18 @@ class Session:
             InvalidEventError: An argument is wrong.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        conversation_id = self._named_conversation if conversation_id is None else conversation_id
-        made = events.custom(
-            self._common(), moment, event=event, conversation_id=conversation_id, properties=properties
-        )
-        starts = self._session_start(moment)
-        if conversation_id is not None:
-            starts += self._conversation_start(moment, conversation_id)
-        self._submit(made, moment, is_explicit, starts=starts, conversation_id=conversation_id)
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            conversation_id = self._named_conversation if conversation_id is None else conversation_id
+            made = events.custom(
+                self._common(), moment, event=event, conversation_id=conversation_id, properties=properties
+            )
+            starts = self._session_start(moment)
+            if conversation_id is not None:
+                starts += self._conversation_start(moment, conversation_id)
+            self._submit(made, moment, is_explicit, starts=starts, conversation_id=conversation_id)
 
-    @_exclusive
     async def start_conversation(
         self,
         *,
@@ -487,20 +473,20 @@ class Session:
             InvalidEventError: An argument is wrong, or the conversation is open.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        if conversation_id is None:
-            chosen = self._unused_conversation()
-        else:
-            chosen = events.check_name("conversation_id", conversation_id)
-        if self._conversations.get(chosen):
-            raise InvalidEventError("conversation_id", f"the conversation {chosen!r} is open")
-        event = events.conversation_started(self._common(), moment, conversation_id=chosen, properties=properties)
-        self._submit(event, moment, is_explicit, starts=self._session_start(moment))
-        self._conversations[chosen] = True
-        return chosen
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            if conversation_id is None:
+                chosen = self._unused_conversation()
+            else:
+                chosen = events.check_name("conversation_id", conversation_id)
+            if self._conversations.get(chosen):
+                raise InvalidEventError("conversation_id", f"the conversation {chosen!r} is open")
+            event = events.conversation_started(self._common(), moment, conversation_id=chosen, properties=properties)
+            self._submit(event, moment, is_explicit, starts=self._session_start(moment))
+            self._conversations[chosen] = True
+            return chosen
 
-    @_exclusive
     async def end_conversation(
         self,
         *,
@@ -519,21 +505,21 @@ class Session:
             InvalidEventError: An argument is wrong, or it is not clear which conversation is meant.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        if conversation_id is None:
-            conversation_id = self._only_conversation()
+        with self._alone():
+            self._check_usable()
             if conversation_id is None:
-                raise InvalidEventError("conversation_id", "no conversation is open")
-        moment, is_explicit = self._end_moment(timestamp)
-        event = events.conversation_ended(
-            self._common(), moment, conversation_id=conversation_id, properties=properties
-        )
-        self._submit(event, moment, is_explicit, starts=self._session_start(moment))
-        self._conversations.pop(conversation_id, None)
-        if conversation_id == self._named_conversation:
-            self._named_conversation = None
+                conversation_id = self._only_conversation()
+                if conversation_id is None:
+                    raise InvalidEventError("conversation_id", "no conversation is open")
+            moment, is_explicit = self._end_moment(timestamp)
+            event = events.conversation_ended(
+                self._common(), moment, conversation_id=conversation_id, properties=properties
+            )
+            self._submit(event, moment, is_explicit, starts=self._session_start(moment))
+            self._conversations.pop(conversation_id, None)
+            if conversation_id == self._named_conversation:
+                self._named_conversation = None
 
-    @_exclusive
     async def track_conversation_turn(
         self,
         *,
@@ -562,22 +548,22 @@ class Session:
             InvalidEventError: An argument is wrong, or several conversations are open and none is named.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        target, starts = self._target(moment, conversation_id)
-        event = events.turn(
-            self._common(),
-            moment,
-            conversation_id=target,
-            user=user,
-            assistant=assistant,
-            assistant_id=assistant_id,
-            usage=_spent(usage, cost),
-            properties=properties,
-        )
-        self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            target, starts = self._target(moment, conversation_id)
+            event = events.turn(
+                self._common(),
+                moment,
+                conversation_id=target,
+                user=user,
+                assistant=assistant,
+                assistant_id=assistant_id,
+                usage=_spent(usage, cost),
+                properties=properties,
+            )
+            self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
 
-    @_exclusive
     async def track_conversation_usage(
         self,
         *,
@@ -598,16 +584,16 @@ class Session:
             InvalidEventError: An argument is wrong, or several conversations are open and none is named.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        spent = _spent(usage, cost)
-        if spent is None:
-            raise InvalidEventError("cost", "is missing")
-        moment, is_explicit = self._moment(timestamp)
-        target, starts = self._target(moment, conversation_id)
-        event = events.usage(self._common(), moment, conversation_id=target, usage=spent)
-        self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
+        with self._alone():
+            self._check_usable()
+            spent = _spent(usage, cost)
+            if spent is None:
+                raise InvalidEventError("cost", "is missing")
+            moment, is_explicit = self._moment(timestamp)
+            target, starts = self._target(moment, conversation_id)
+            event = events.usage(self._common(), moment, conversation_id=target, usage=spent)
+            self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
 
-    @_exclusive
     async def track_function_call(
         self,
         *,
@@ -634,20 +620,21 @@ class Session:
             InvalidEventError: An argument is wrong, or several conversations are open and none is named.
             SessionClosedError: The session has ended.
         """
-        self._check_usable()
-        moment, is_explicit = self._moment(timestamp)
-        target, starts = self._target(moment, conversation_id)
-        event = events.function_call(
-            self._common(),
-            moment,
-            conversation_id=target,
-            name=name,
-            args=args,
-            result=result,
-            runtime=runtime,
-            properties=properties,
-        )
-        self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
+        with self._alone():
+            self._check_usable()
+            moment, is_explicit = self._moment(timestamp)
+            target, starts = self._target(moment, conversation_id)
+            event = events.function_call(
+                self._common(),
+                moment,
+                conversation_id=target,
+                name=name,
+                args=args,
+                result=result,
+                runtime=runtime,
+                properties=properties,
+            )
+            self._submit(event, moment, is_explicit, starts=starts, conversation_id=target)
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
@@ -664,6 +651,17 @@ class Session:
         """The last 100 errors, oldest first; `status` is the HTTP status, or -1 when there was no answer."""
         return self._errors.responses()
 
+    # -- one call at a time --------------------------------------------------------------------------------------------
+
+    def _alone(self) -> threading.RLock:
+        """What a method holds while it changes the session, from whatever thread: what a call records stays together.
+
+        For code that never waits: another thread's event must not come between a start and the event that needs it.
+        """
+        if self._generation != host.generation:
+            self._notice_fork()
+        return self._lock
+
     # -- making events ------------------------------------------------------------------------------------------------
 
     def _record(self, event: Event, *, before_send: BeforeSend | None = None) -> None:
@@ -673,16 +671,18 @@ class Session:
             event: The event.
             before_send: Instead of the client's hook, from who has asked that already.
         """
-        is_end = event["type"] == events.END_SESSION
-        on_settled = self._end_settled.set_result if is_end and self._end_settled is not None else None
-        hook = self._surroundings.before_send if before_send is None else before_send
-        self._door.offer(event, observer=self._errors, before_send=hook, on_settled=on_settled)
+        on_settled = None
+        if self._end_settled is not None and event["type"] == events.END_SESSION:
+            on_settled = self._end_settled.set_result
+        if before_send is None:
+            before_send = self._surroundings.before_send
+        self._door.offer(event, observer=self._errors, before_send=before_send, on_settled=on_settled)
 
     def _submit(
         self, event: Event, moment: int, is_explicit: bool, *, starts: list[Event], conversation_id: str | None = None
     ) -> None:
         """Records an event after the starts that it needs; nothing of it is refused from here on."""
-        if self._state is _State.NEW:
+        if self._state is _NEW:
             self._open(is_owned=self._given_session_id is None)
         for start in starts:
             if start["type"] != events.START_SESSION and conversation_id is not None:
@@ -692,7 +692,7 @@ class Session:
         self._note(moment, is_explicit)
 
     def _open(self, *, is_owned: bool) -> None:
-        self._state = _State.OPEN
+        self._state = _OPEN
         self._is_owned = is_owned
         if is_owned:
             self._door.opened(self)
@@ -723,7 +723,7 @@ class Session:
 
     def _session_start(self, moment: int, *, id: str | None = None, device_id: str | None = None) -> list[Event]:
         """The start that an event needs before it: none if the session is open or joined."""
-        if self._state is _State.OPEN or self._given_session_id is not None:
+        if self._state is _OPEN or self._given_session_id is not None:
             return []
         who = self._common()
         if self.id is None and self.device_id is None and (id is not None or device_id is not None):
@@ -733,6 +733,8 @@ class Session:
 
     def _target(self, moment: int, conversation_id: str | None) -> tuple[str, list[Event]]:
         """The conversation that an event goes to, and the starts that are due before it."""
+        if conversation_id is None and self._state is _OPEN and len(self._conversations) == 1:
+            return next(iter(self._conversations)), []  # nearly always
         starts = self._session_start(moment)
         target = self._only_conversation() if conversation_id is None else conversation_id
         if target is None:
@@ -758,7 +760,7 @@ class Session:
             raise InvalidEventError("conversation_id", f"{count} conversations are open ({listed}); name one")
         if self._conversations:
             return next(iter(self._conversations))
-        is_joining = self._state is _State.NEW and self._given_session_id is not None
+        is_joining = self._state is _NEW and self._given_session_id is not None
         return self._named_conversation if is_joining else None
 
     def _unused_conversation(self) -> str:
@@ -773,7 +775,7 @@ class Session:
         return self._who
 
     def _check_usable(self) -> None:
-        if self._state is _State.ENDED:
+        if self._state is _ENDED:
             raise SessionClosedError(
                 "the session has ended; start_session() or 'async with' opens the object again as a new session"
             )
@@ -784,7 +786,7 @@ class Session:
             self._generation = host.generation
             self._lock = threading.RLock()  # a thread of the parent may have had it
             self._is_owned = False
-            self._is_inherited = self._state is _State.OPEN
+            self._is_inherited = self._state is _OPEN
             self._conversations = dict.fromkeys(self._conversations, False)
             self._listener = None
 
@@ -808,8 +810,10 @@ class Session:
         return max(self._latest, self._surroundings.clock.now()), False
 
     def _note(self, moment: int, is_explicit: bool) -> None:
-        self._latest = moment if self._latest is None else max(self._latest, moment)
-        self._all_explicit = self._all_explicit and is_explicit
+        if self._latest is None or moment > self._latest:
+            self._latest = moment
+        if not is_explicit:
+            self._all_explicit = False
 
     # -- the end of the object ----------------------------------------------------------------------------------------
 

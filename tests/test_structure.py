@@ -60,15 +60,23 @@ SDK_ORDER: Final = [
     "mlsdk/sync",
     "mlsdk/types",
     "mlsdk/helpers/turns",
+    "mlsdk/helpers/runs",
+    "mlsdk/helpers/recording",
     "mlsdk/helpers/langchain",
     "mlsdk/helpers/langgraph",
     "mlsdk/local/*",
     "mlsdk/testing",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
+    "mlsdk/doctor/collecting",
+    "mlsdk/doctor/__main__",
+    "mlsdk/commands",
     "mlsdk/__main__",
 ]
 OTEL_ORDER: Final = [
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation/spanview",
+    "mlsdk_otel/translation/recordings",
     "mlsdk_otel/translation/facts",
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
@@ -113,6 +121,9 @@ PURE: Final = [
     "mlsdk/delivery/annex",
     "mlsdk/live/decoder",
     "mlsdk/helpers/turns",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
+    "mlsdk/helpers/runs",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
 ]
@@ -190,23 +201,36 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
     assert f"{{ {command}; }}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_the_oldest_environment_pins_each_lower_bound() -> None:
-    """A bound that nobody runs is a guess."""
+def pins_of(environment: str) -> dict[str, Version]:
+    """The exact versions in an environment of tox."""
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
-    pins = {
-        name: Version(version)
-        for name, _, version in (line.partition("==") for line in tox["testenv:oldest"]["deps"].split())
-    }
+    lines = tox[f"testenv:{environment}"]["deps"].split()
+    return {name: Version(version) for name, _, version in (line.partition("==") for line in lines)}
+
+
+def lower_bounds(extra: str) -> dict[str, Version]:
+    """The lowest versions that the distribution allows of what an extra needs, and of what is always needed."""
     bounds = {}
     for text in metadata.requires("mlsdk-otel") or []:
         requirement = Requirement(text)
-        # The other extras are the user's frameworks and the demo's data; no code of ours runs on their lowest version.
-        if requirement.marker is None or requirement.marker.evaluate({"extra": "otel"}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             bounds[requirement.name] = next(
                 Version(part.version) for part in requirement.specifier if part.operator == ">="
             )
-    assert pins == bounds
+    return bounds
+
+
+def test_the_oldest_environment_pins_each_lower_bound() -> None:
+    """A bound that nobody runs is a guess."""
+    assert pins_of("oldest") == lower_bounds("otel")
+
+
+@pytest.mark.parametrize("extra", ["langchain", "langgraph"])
+def test_the_lower_bounds_of_the_helpers_frameworks_are_pinned(extra: str) -> None:
+    bounds = {name: bound for name, bound in lower_bounds(extra).items() if name not in lower_bounds("")}
+    pins = pins_of("frameworks-oldest")
+    assert {name: pins[name] for name in bounds} == bounds
 
 
 @pytest.mark.wheel

@@ -144,6 +144,7 @@ class Delivery:
         self._inbox: deque[Entry | Callable[[], None]] = deque()
         # What is to be done once the lock is given back.
         self._after: deque[Callable[[], object]] = deque()
+        self._most_gathered = limits.queue_events
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
         self._early_waiters: list[Callable[[], None]] = []
@@ -301,9 +302,10 @@ class Delivery:
     def _pump(self, *, is_awaited: bool = False) -> None:
         """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long."""
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
-        if not self._may_be_interrupted() or len(self._inbox) >= self._config.limits.queue_events:
+        gathered = len(self._inbox)
+        if gathered >= self._most_gathered or not self._may_be_interrupted():
             self._clear_inbox()
-        elif is_awaited or len(self._inbox) >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
+        elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
             self._ask_sender(is_awaited=is_awaited)
 

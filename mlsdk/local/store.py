@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+from mlsdk.local.index import Index
 from mlsdk.local.records import Conversation, Generated, Received, Session, User, Values
 from mlsdk.local.users import UnknownUserError, Users, known_as, user_record
 from mlsdk.models import parse_timestamp
@@ -49,6 +50,7 @@ class Store:
         self.sessions: dict[tuple[str, str], Session] = {}
         self.received: list[Received] = []
         self.generated: list[Generated] = []
+        self.index: Final = Index()
         self._texts: dict[str, str] = {}
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -88,6 +90,7 @@ class Store:
         session.received.append(received)
         change.apply()
         self.generated.extend(change.generated)
+        self.index.add(session, received, change.generated)
         return change.generated
 
     def _share_ids(self, event: Values) -> None:

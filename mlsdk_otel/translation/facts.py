@@ -107,8 +107,8 @@ class Message:
     """One message of a model call's history or answer.
 
     Attributes:
-        role: `system`, `user`, `assistant` or `tool`; a message that holds only results of functions is `tool`, whatever
-            role the library gave it.
+        role: `system`, `user`, `assistant` or `tool`; a message that holds only results of functions is `tool`,
+            whatever role the library gave it.
         text: What it says; parts that are no text are named in brackets. None where content was not captured.
     """
 

@@ -71,3 +71,22 @@ def turn() -> Callable[..., dict[str, Any]]:
         }
 
     return turn
+
+
+Post = Callable[..., int]
+
+
+@pytest.fixture
+def post(service: LocalMindlytics) -> Post:
+    """``post(event, ...)`` sends events in one request, and says by which status it was answered."""
+
+    def post(*events: dict[str, Any], project: str = "app") -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        try:
+            headers = {"Authorization": "Bearer test_key", "X-App-ID": project}
+            connection.request("POST", "/bc/v1/events/queue", json.dumps(events), headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    return post

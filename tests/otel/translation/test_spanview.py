@@ -32,6 +32,7 @@ def test_a_span_of_the_sdk_is_copied_whole() -> None:
         end=view.end,
         attributes={"a": 1, "b": (1, 2)},
         events=(EventView("e", 7, {"k": "v"}),),
+        scope="t",
     )
     assert view.end > NOON_NS
 

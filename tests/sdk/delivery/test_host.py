@@ -254,6 +254,7 @@ def test_answers_lengthen_the_wait_up_to_the_budget(
     assert "3 events lost" in lost(capsys)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("resumes", [20.0, 11.0])
 def test_a_service_that_asks_to_be_left_alone_beyond_the_budget_is_not_waited_for(host: Host, resumes: float) -> None:
     guest = Guest(looks=float("inf"))
