@@ -121,8 +121,10 @@ class Keeper:
         None is written before an older one of its session: what a dead process has left is read in the order in which
         it was written.
         """
-        arriving = self.annex.arriving_entries()
         self._catches_up = False
+        if self.is_broken and self._now() < self._try_from:
+            return []
+        arriving = self.annex.arriving_entries()
         if not self.saves:
             aged = self._aged_events(buffer)
             arriving = self._stuck_events(buffer, arriving)
