@@ -61,7 +61,7 @@ class RoadOptions(TypedDict, total=False):
     capture_content: bool | None
     """False drops texts and keeps usage; `MLSDK_CAPTURE_CONTENT`."""
     spool_dir: str | os.PathLike[str] | None
-    """As in `mlsdk.Client`, and so are the next three; `MLSDK_SPOOL_DIR`."""
+    """As in `mlsdk.Client`; `MLSDK_SPOOL_DIR`."""
     spool_mode: str | None
     """`MLSDK_SPOOL_MODE`."""
     spool_bytes: int | None

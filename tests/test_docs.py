@@ -46,6 +46,18 @@ def service() -> Iterator[LocalMindlytics]:
         yield running
 
 
+def test_each_test_that_the_guarantees_name_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGES["guarantees.md"])
+    assert len(named) > 20
+    assert [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(
+            rf"^(?:def |async def |class )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ] == []
+
+
 def test_programs_are_found() -> None:
     assert {program.place.partition(":")[0] for program in PROGRAMS} >= {"index.md", "guide.md", "opentelemetry.md"}
 

@@ -151,6 +151,7 @@ class Delivery:
         self._most_gathered = limits.queue_events
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
+        self._early_waiters: list[Callable[[], None]] = []
         self._open: WeakSet[Endable] = WeakSet()
         self._keeper: Keeper | None = None
         self._stirred: asyncio.Event | None = None  # set when the keeper has something to do
@@ -257,6 +258,7 @@ class Delivery:
         self._keeper = Keeper(
             spooling, self._config.connection, memory_bytes=self._config.limits.queue_bytes, now=_loop_time
         )
+        self._stir()
 
     def stats(self) -> Stats:
         """The ledger of this process."""
@@ -398,6 +400,10 @@ class Delivery:
     # -- waiters ------------------------------------------------------------------------------------------------------
 
     def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
+        if self._keeper is not None and not self._keeper.is_ready:
+            # What dead processes have left comes before what these sessions have recorded here.
+            self._early_waiters.append(partial(self._add_waiter, waiter, session_ids))
+            return
         if self._refusal is None:
             wanted = self._unsettled_sessions() if session_ids is None else session_ids
             for session_id in wanted:
@@ -652,6 +658,9 @@ class Delivery:
                 keeper.annex.find(session_id)
             buffer.recover(len(found.session_ids) + found.damage)
             buffer.count_dropped(SPOOL_DAMAGED, found.damage)
+            early, self._early_waiters = self._early_waiters, []
+            for add in early:
+                add()
         if found.session_ids:
             logger.info("%d events that earlier processes left are delivered now", len(found.session_ids))
         if found.damage:
@@ -703,7 +712,7 @@ class Delivery:
         keeper = self._keeper
         if self._refusal is not None:
             return True
-        if keeper is not None and (keeper.annex or not keeper.is_tidy) and not keeper.is_broken:
+        if keeper is not None and not keeper.is_broken and not keeper.is_at_ease:
             return False
         with self._lock:
             return self._buffer.queued == 0 and self._in_inbox() == 0

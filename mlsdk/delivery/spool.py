@@ -128,6 +128,7 @@ class Spool:
             if isinstance(place := entry.place, Place):
                 place.segment.loaded.discard(place.number)
                 place.segment.absent += 1
+                self._close_page(place.segment)  # it does not have this event
 
     def _own_box(self) -> Box:
         if self._own is None:
@@ -165,6 +166,8 @@ class Spool:
         for spares in (True, False):
             for box in self._boxes():
                 for segment in list(box.segments):
+                    if spares and segment.is_thin:  # else each event that comes would have all files read
+                        continue
                     if self._excess(size) <= 0:
                         return gone
                     gone += self._thin_out(box, segment, spares_essential=spares)
@@ -181,9 +184,7 @@ class Spool:
             box.seal()
         if segment not in box.segments:
             return []
-        if self._page_of is not None and self._page_of[1] is segment:
-            self._page.clear()
-            self._page_of = None
+        self._close_page(segment)
         kept: list[tuple[int, bytes]] = []
         gone: list[tuple[int, str]] = []
         for content in frames.scan(segment.path.read_bytes()).contents:
@@ -200,6 +201,7 @@ class Spool:
             replace_file(segment.path, body, syncs=self._syncs)
             segment.size = len(body)
         segment.absent -= len(gone)
+        segment.is_thin = True
         if segment.is_done:
             box.settle(segment, ())
         return gone
@@ -241,6 +243,11 @@ class Spool:
     def has_absent(self) -> bool:
         """Whether there is anything to `read`."""
         return any(segment.absent > 0 for box in self._boxes() for segment in box.segments)
+
+    def _close_page(self, segment: Segment) -> None:
+        if self._page_of is not None and self._page_of[1] is segment:
+            self._page.clear()
+            self._page_of = None
 
     def _turn_page(self) -> bool:
         """Sees to it that there is an event on the page; False when none is absent any more."""

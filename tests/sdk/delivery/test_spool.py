@@ -139,6 +139,20 @@ def test_the_oldest_ordinary_events_go_first_and_ends_stay(tmp_path: Path) -> No
     assert 0 < len(gone) < len(ordinary)
 
 
+def test_a_full_spool_does_not_read_all_its_files_for_each_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or read_bytes(self))
+    spool = spool_at(tmp_path, max_bytes=40_000)
+    for number in range(600):
+        each = [entry(start(f"s{number}") if number % 10 == 0 else turn(f"s{number}"))]
+        spool.store(each)
+        spool.leave(each)
+    assert len(reads) < 200  # once for each file that was thinned out
+
+
 def test_when_nothing_else_is_left_the_oldest_essential_ones_go_too(tmp_path: Path) -> None:
     spool = spool_at(tmp_path, max_bytes=10_000)
     gone = 0
