@@ -6,8 +6,8 @@ Three floors, over one kept-alive connection, in arrays of 100:
 
 - `floor`: bytes that were built before the clock began.
 - `floor-build`: a dict and `orjson.dumps` for each event.
-- `floor-lean`: the same, and a copy of what orjson returns. That has room for eight times the text, and to touch so much
-  new memory takes longer than all the rest: this is the least that a call can do, by a trick that we use too.
+- `floor-lean`: the same, and a copy of what orjson returns. That holds room for eight times the text, and to touch so
+  much new memory takes longer than all the rest: this is the least that a call can do, by a trick that we use too.
 
 What else is imported, is imported by who needs it: `upstream` runs where nothing of this project is installed.
 """
