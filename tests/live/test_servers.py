@@ -105,6 +105,8 @@ def zero_code(service: LocalMindlytics, models: ModelStandIn, **more: str) -> di
             "OTEL_TRACES_EXPORTER": "mindlytics",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
+            # Those of OpenAI's client are three; the others installed here only take long to load.
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "anthropic,langchain,openai_agents",
             "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
             **more,
         }
