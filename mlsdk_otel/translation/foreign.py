@@ -301,7 +301,10 @@ class Foreign:
         )
         if first is None or not isinstance(first.reading.fact, ModelCall):
             return None
-        return self.turns.missing(self._call(first.view, first.reading.fact, *self._identity(first)))
+        who, above = self._identity(first)
+        before = _goes_on_from(trace.spans)
+        fact = _going_on(first.reading.fact, [before.get(link.span_id) for link in above])
+        return self.turns.missing(self._call(first.view, fact, who, above))
 
     @staticmethod
     def _knows_itself(wants: str | int, trace: _Trace) -> bool:
@@ -364,11 +367,7 @@ class Foreign:
             [(held.view.span_id, held.reading.fact) for held, _, _ in placed],
             {held.view.span_id: [link.span_id for link in units] for held, _, units in placed},
         )
-        before = {
-            (held.view.trace_id, held.view.span_id): held.reading.fact.previous_response_id
-            for held, _, _ in placed
-            if isinstance(held.reading.fact, Enclosure) and held.reading.fact.previous_response_id is not None
-        }
+        before = _goes_on_from(held for held, _, _ in placed)
         touched: dict[int, None] = {}
         around: list[tuple[tuple[int, int], Enclosure]] = []
         for held, who, units in placed:
@@ -388,7 +387,7 @@ class Foreign:
                 if view.span_id in self._covered:
                     self._say(view, "the same call as another span has told")
                     continue
-                fact = _going_on(fact, [before.get((link.trace_id, link.span_id)) for link in units])
+                fact = _going_on(fact, [before.get(link.span_id) for link in units])
                 turn: Turn | None = self.turns.add(self._call(view, fact, who, units))
                 self._cover(view, units)
                 if not fact.has_content and not fact.has_failed:
@@ -578,6 +577,15 @@ _WHOLE: Final = 3
 
 def _size(view: SpanView) -> int:
     return sum(len(value) for value in view.attributes.values() if isinstance(value, str | bytes)) + 100
+
+
+def _goes_on_from(spans: Iterable[Held]) -> dict[int, str]:
+    """The answers from which agents of a trace go on, by the span of the agent."""
+    return {
+        held.view.span_id: held.reading.fact.previous_response_id
+        for held in spans
+        if isinstance(held.reading.fact, Enclosure) and held.reading.fact.previous_response_id is not None
+    }
 
 
 def _going_on(call: ModelCall, before: list[str | None]) -> ModelCall:

@@ -146,12 +146,19 @@ class Turn:
         """The call that answered, if one has."""
         able = [call for call in self.calls if call.answer.text is not None and not call.has_failed]
         if not able:
-            return None
+            # An answer that is the argument of a function, as structured output is: the agent tells it.
+            return self.calls[-1] if self.text and self.calls and not self.has_failed else None
         told = (self.text or "").strip()
         last = [call for call in able if told and (call.answer.text or "").strip() == told]
         # A call beside the answer, of a guardrail say, is about other words than the user's.
         last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
         return last[-1]
+
+    @property
+    def answer(self) -> str | None:
+        """What was answered."""
+        answering = self.answering
+        return None if answering is None else answering.answer.text or self.text
 
     @property
     def is_answered(self) -> bool:

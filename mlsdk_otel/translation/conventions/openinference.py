@@ -87,6 +87,8 @@ def _tool_run(view: SpanView) -> Reading:
         if message is not None and message.results:
             result = message.results[0].result
             call_id = call_id or message.results[0].call_id
+    elif told and "blocks" in told and "tool_name" in told:  # LlamaIndex's output of a tool
+        result = messages.parts_text(told["blocks"])
     return calls.tool_run(view, name=name, call_id=call_id, arguments=given, result=result)
 
 
