@@ -24,6 +24,8 @@ JOINED_IDLE: Final = 1800.0
 """Seconds after which the conversations of a joined session end."""
 OWN_IDLE: Final = 300.0
 """Seconds after which a session ends that is its trace."""
+_MAX_CONVERSATIONS: Final = 1_000
+"""Conversations of one session that are open, or known to have been; the oldest are ended first."""
 MAX_SESSIONS: Final = 10_000
 """Sessions that are open, and that have ended and may go on; the oldest are ended, and forgotten, first."""
 
@@ -50,9 +52,6 @@ class _Life:
     last: int = 0
     open: dict[str, None] = field(default_factory=dict)
     known: OrderedDict[str, None] = field(default_factory=OrderedDict)
-
-
-_MAX_CONVERSATIONS: Final = 1_000
 
 
 class Lifetimes:
@@ -120,6 +119,10 @@ class Lifetimes:
                 )
             )
         life.open[owner.conversation_id] = None
+        if len(life.open) > _MAX_CONVERSATIONS:
+            oldest = next(iter(life.open))
+            del life.open[oldest]
+            found.append(events.conversation_ended(who, moment // 1000, conversation_id=oldest))
         return who, found
 
     def due(self, now: float) -> list[str]:

@@ -26,6 +26,8 @@ from mlsdk_otel.translation.history import Answer, History
 
 MAX_REMEMBERED: Final = 10_000
 """Places, answers, functions and open turns that are remembered; the oldest are forgotten first."""
+_MAX_CALLS: Final = 1_000
+"""Calls in one turn; it is told then, whatever it waits for."""
 _MAX_ALIKE: Final = 100
 """Conversations at one place, likewise."""
 
@@ -238,6 +240,8 @@ class Turns:
     def add(self, call: Call) -> Turn:
         """Puts a call into its turn."""
         turn = self._turn_of(call) or self._begin(call)
+        if call.has_failed and turn.has_failed and call.usage == Usage():
+            turn.calls.pop()  # tried again and again, it need not be kept again and again
         turn.calls.append(call)
         turn.end = max(turn.end, call.end)
         if not turn.said and call.history.said:
@@ -246,6 +250,9 @@ class Turns:
             self._remember(self._of_unit, call.unit, turn.number)
         self._remember(self._of_trace, call.span[0], turn.number)
         self._pair(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=())
+        call.answer = replace(call.answer, requests=(), results=())
         if call.response_id is not None:
             self._remember(self._answers, call.response_id, turn.owner)
             self._remember(self._of_answer, call.response_id, turn.number)
@@ -254,6 +261,8 @@ class Turns:
             failure = _failure(call.history.place, call.history.said)
             self._remember(self._failed, failure, turn.owner)
             self.fresh.append(failure)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
         return turn
 
     def run(self, run: Run) -> Turn | None:

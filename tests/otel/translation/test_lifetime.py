@@ -87,6 +87,12 @@ def test_a_session_of_which_nothing_was_sent_does_not_end() -> None:
     assert lifetimes.next_deadline() is None
 
 
+def test_conversations_of_one_session_are_bounded_and_the_oldest_end() -> None:
+    lifetimes = Lifetimes()
+    found = [each for number in range(1_500) for each in begin(lifetimes, Owner("s", f"{number}", is_joined=True))]
+    assert (found.count("open"), found.count("close")) == (1_500, 500)
+
+
 def test_there_are_bounds() -> None:
     lifetimes = Lifetimes(max_sessions=3)
     for number in range(20):

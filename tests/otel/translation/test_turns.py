@@ -271,6 +271,16 @@ def test_open_turns_are_bounded_and_what_is_known_of_them_is_sent(seen: bool) ->
     assert happened(app.close()).count("usage m 10+5") == 100
 
 
+def test_a_call_that_fails_again_and_again_is_kept_once_and_a_turn_without_end_is_told() -> None:
+    app = App()
+    for _ in range(3_000):
+        app.call(user("hi"), fails=True, tokens=(None, None), identity=S)
+    assert app.foreign.turns.open_turns <= 1
+    for number in range(2_500):
+        app.call(user("cold?"), answer=asks(f"c{number}"), identity=S)
+    assert app.take().count("usage m 10+5") == 2_000
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_tokens_are_counted_once_whatever_happens(data: st.DataObject) -> None:
