@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final, TypeVar
 
 from mlsdk_otel.translation import history
@@ -30,6 +31,8 @@ _MAX_CALLS: Final = 1_000
 """Calls in one turn; it is told then, whatever it waits for."""
 _MAX_ALIKE: Final = 100
 """Conversations at one place, likewise."""
+_MAX_ASKING: Final = 1_000
+"""Open turns that are looked through for one that asked for a function, the latest first."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -321,6 +324,19 @@ class Turns:
                 turn = self._open[number]
                 if _may_be(turn, call) and _is_same_moment(turn, call):
                     return turn
+        return self._asked_without_ids(call)
+
+    def _asked_without_ids(self, call: Call) -> Turn | None:
+        """The open turn whose functions' results a call brings, where nobody names the calls, as with Google's API."""
+        past = call.history
+        if call.owner is not None or not past.requests or any(request.call_id for request in past.requests):
+            return None
+        names = {request.name for request in past.requests}
+        for turn in islice(reversed(self._open.values()), _MAX_ASKING):
+            asked = {function.name for function in turn.functions if not (function.call_id or function.has_result)}
+            is_alike = turn.said[-1:] == past.said[-1:] and turn.history.place == past.place
+            if names & asked and is_alike and not turn.owner.is_joined:
+                return turn
         return None
 
     def _begin(self, call: Call) -> Turn:
