@@ -30,6 +30,8 @@ _COMMA_BYTES: Final = 1
 _BRACKET_BYTES: Final = 2
 _EVICTED_KEPT: Final = 16
 """Evicted events that a session's queue may hold beyond as many as it has others, before it is cleared of them."""
+NO_EVENTS: Final = b"[]"
+"""The body of a request that only asks whether the key is accepted."""
 
 QUEUE_FULL: Final = "queue_full"
 
@@ -425,7 +427,11 @@ class Buffer:
 
 def body_of(entries: Sequence[Entry]) -> bytes:
     """The request body for a batch: a JSON array."""
-    return b"[" + b",".join([entry.body for entry in entries]) + b"]"
+    # The brackets go on before the join: half a megabyte is copied once, not three times.
+    bodies = [entry.body for entry in entries]
+    bodies[0] = b"[" + bodies[0]
+    bodies[-1] += b"]"
+    return b",".join(bodies)
 
 
 def halve(entries: Sequence[Entry], *, by_size: bool = False) -> tuple[Sequence[Entry], Sequence[Entry]]:

@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from mlsdk import native, waiting
@@ -35,11 +35,12 @@ from mlsdk.delivery.host import Drainable, host
 from mlsdk.delivery.keeper import LOOK_AGAIN, Keeper
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.transport import HTTPTransport, Transport
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
-from mlsdk.http import check_trust
+
+if TYPE_CHECKING:
+    from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,9 @@ class _Trouble:
 
 
 def _connect(connection: Connection) -> Transport:
+    # Not with this module: aiohttp takes longer to load than all the rest, and many import what they do not use.
+    from mlsdk.delivery.transport import HTTPTransport
+
     return HTTPTransport(connection, connections=MAX_SENDING)
 
 
@@ -300,18 +304,17 @@ class Delivery:
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
     def _pump(self, *, is_awaited: bool = False) -> None:
-        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long."""
+        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long.
+
+        In the application's main thread, where signal handlers run and may raise, by the sender.
+        """
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
         gathered = len(self._inbox)
-        if gathered >= self._most_gathered or not self._may_be_interrupted():
+        if gathered >= self._most_gathered or not native.may_be_interrupted() or self._home.is_own_thread():
             self._clear_inbox()
         elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
             self._ask_sender(is_awaited=is_awaited)
-
-    def _may_be_interrupted(self) -> bool:
-        """Whether this is the application's main thread, in which signal handlers run and may raise."""
-        return native.may_be_interrupted() and not self._home.is_own_thread()
 
     def _ask_sender(self, *, is_awaited: bool) -> None:
         if is_awaited or not self._is_asked:
@@ -776,6 +779,10 @@ def delivery_for(config: Config) -> Delivery:
     Raises:
         ConfigurationError: The file of certificate authorities cannot be read.
     """
+    # In the thread that asks: a fork while the sender's thread loads a module would leave the child half of it.
+    import mlsdk.delivery.transport  # noqa: F401
+    from mlsdk.http import check_trust
+
     with _registry_lock:
         delivery = _deliveries.get(config.connection)
         if delivery is None:

@@ -14,8 +14,6 @@ from mlsdk.delivery.outcome import Outcome, of_answer, of_failure
 from mlsdk.http import open_session, payload, proxy_for, without_key
 
 QUEUE_PATH: Final = "/bc/v1/events/queue"
-NO_EVENTS: Final = b"[]"
-"""The body of a probe."""
 CONNECT_TIMEOUT: Final = 5.0
 WHOLE_TIMEOUT: Final = 30.0
 MAX_ANSWER: Final = 2048

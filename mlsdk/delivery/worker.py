@@ -15,13 +15,15 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from mlsdk.delivery.buffer import Entry, body_of, halve
+from mlsdk.delivery.buffer import NO_EVENTS, Entry, body_of, halve
 from mlsdk.delivery.outage import Outage
 from mlsdk.delivery.outcome import Outcome, Verdict, of_failure
 from mlsdk.delivery.retry import Action, next_action, wait_seconds
-from mlsdk.delivery.transport import NO_EVENTS, Transport
+
+if TYPE_CHECKING:
+    from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
 

@@ -318,7 +318,7 @@ class _Handlers:
 
     async def stats(self, request: web.Request, info: RequestInfo, record: RecordedRequest) -> web.StreamResponse:
         state, store = self._state, self._state.store
-        conversations = [each for session in store.sessions.values() for each in session.conversations.values()]
+        totals = store.index.totals
         return _json(
             {
                 "requests": state.request_count,
@@ -326,11 +326,11 @@ class _Handlers:
                 "live_events": len(store.generated),
                 "listeners": state.readers,
                 "users": len(store.users),
-                "sessions": len(store.sessions),
-                "open_sessions": sum(session.ended_at is None for session in store.sessions.values()),
-                "conversations": len(conversations),
-                "turns": sum(each.turns for each in conversations),
-                "functions": sum(each.functions for each in conversations),
+                "sessions": totals.sessions,
+                "open_sessions": totals.open_sessions,
+                "conversations": totals.conversations,
+                "turns": totals.turns,
+                "functions": totals.functions,
                 "unknown_fields": state.unknown_fields,
             }
         )

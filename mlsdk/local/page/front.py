@@ -38,13 +38,16 @@ def _nothing_yet(address: str) -> Markup:
 
 def _sums(shown: Overview) -> Markup:
     totals = shown.totals
-    sums: list[tuple[str, int, str | None]] = [
-        ("Sessions", totals.sessions, f"{number(totals.open_sessions)} open"),
+    is_open = f"{number(totals.open_sessions)} open" if totals.open_sessions else None
+    sums: list[tuple[str, float, str | None]] = [
+        ("Sessions", totals.sessions, is_open),
         ("Conversations", totals.conversations, None),
         ("Turns", totals.turns, None),
         ("Function calls", totals.functions, None),
         ("Tokens", sum(bar.tokens for bar in shown.bars), None),
     ]
+    if shown.cost:
+        sums.append(("Cost", shown.cost, None))
     if totals.errors:
         sums.append(("Errors", totals.errors, None))
     return element(

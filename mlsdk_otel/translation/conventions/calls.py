@@ -27,6 +27,7 @@ _OUTPUT_TOKENS: Final = (
     "ai.usage.completionTokens",
 )
 _PREVIOUS: Final = (
+    "gen_ai.request.previous_response.id",
     "gen_ai.request.previous_response_id",
     "openai.request.previous_response_id",
     "gen_ai.openai.request.previous_response_id",
@@ -62,7 +63,7 @@ def model_call(
         response_model=reading.name(response_model or own.get(names.RESPONSE_MODEL)),
         usage=usage(own) if tokens is None else tokens,
         response_id=reading.identifier(response_id or own.get(names.RESPONSE_ID)),
-        previous_response_id=reading.identifier(previous or messages.first(own, _PREVIOUS)),
+        previous_response_id=reading.identifier(previous or previous_response(own)),
         has_failed=failed,
         has_content=messages.says_anything((*sent, *answer)),
     )
@@ -87,6 +88,13 @@ def enclosure(
     """A span around model calls."""
     around = Enclosure(agent=reading.name(agent), input=tuple(sent), output=tuple(answer), has_failed=has_failed(view))
     return Reading(around, identity.of(view.attributes))
+
+
+def previous_response(attributes: Attributes) -> str | None:
+    """The answer that a span goes on from, where the service keeps the history."""
+    told = reading.identifier(messages.first(attributes, _PREVIOUS))
+    conversation_id = reading.identifier(attributes.get(names.CONVERSATION_ID))
+    return told or (conversation_id if identity.is_response_id(conversation_id) else None)
 
 
 def has_failed(view: SpanView) -> bool:

@@ -152,7 +152,7 @@ def parts_text(raw: object) -> str | None:
     if isinstance(raw, str) and not isinstance(found, Mapping | Sequence):
         return raw  # "21" is text, whatever JSON makes of it
     parts = _Parts()
-    parts.add_all([found] if isinstance(found, Mapping) else found)
+    parts.add_all(found)
     return parts.text("user")
 
 
@@ -382,7 +382,7 @@ def _blocks(raw: str) -> list[Mapping[str, object]] | None:
     if not _is_list(found) or not found:
         return None
     blocks = [part for part in found if isinstance(part, Mapping)]
-    if len(blocks) != len(found) or not all(_is_known(part) for part in blocks):
+    if len(blocks) != len(found) or not any(_is_known(part) for part in blocks):
         return None
     return blocks
 
