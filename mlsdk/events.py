@@ -358,7 +358,7 @@ def turn(
     if assistant_id is not None:
         fields["assistant_id"] = check_text("assistant_id", assistant_id)
     if usage is not None:
-        fields.update(usage)
+        fields |= usage
     if properties is not None:
         _add_properties(fields, properties)
     return _track(who, moment, CONVERSATION_TURN, conversation_id, fields)
