@@ -16,7 +16,7 @@ from mlsdk import config, events
 from mlsdk.callbacks import Callback, CallbackRunner
 from mlsdk.clock import SystemClock
 from mlsdk.disabled import Nowhere
-from mlsdk.errors import ConfigurationError, DeliveryError, MindlyticsError
+from mlsdk.errors import DeliveryError, MindlyticsError
 from mlsdk.events import Value
 from mlsdk.session import Session, Surroundings
 from mlsdk.waiting import IN_A_HURRY, Suspending, Wait, clock_of
@@ -43,7 +43,10 @@ class ClientOptions(TypedDict, total=False):
 
     enabled: bool | None
     before_send: BeforeSend | None
-    spool_dir: str | None
+    spool_dir: str | os.PathLike[str] | None
+    spool_mode: str | None
+    spool_bytes: int | None
+    spool_window: float | None
     flush_timeout: float | None
     exit_timeout: float | None
     session_ended_timeout: float | None
@@ -70,7 +73,10 @@ class Client:
         *,
         enabled: bool | None = None,
         before_send: BeforeSend | None = None,
-        spool_dir: str | None = None,
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_mode: str | None = None,
+        spool_bytes: int | None = None,
+        spool_window: float | None = None,
         flush_timeout: float | None = None,
         exit_timeout: float | None = None,
         session_ended_timeout: float | None = None,
@@ -90,7 +96,12 @@ class Client:
             enabled: False makes everything a no-op; default true unless `MLSDK_DISABLED` is.
             before_send: Called with a copy of each event before it is queued: returns the event to send, or None.
                 `MLSDK_BEFORE_SEND`, as `package.module:function`.
-            spool_dir: A directory for undelivered events. Not available in this version.
+            spool_dir: A directory on this machine where events outlive memory and process: what is left there is
+                delivered by the next process. Several may share it. `MLSDK_SPOOL_DIR`; default none.
+            spool_mode: `spill`: what cannot be delivered now. `write-ahead`: every event, before it is sent.
+                `MLSDK_SPOOL_MODE`; default `spill`.
+            spool_bytes: Bytes of events there, at most. `MLSDK_SPOOL_BYTES`; default 256 MiB.
+            spool_window: Seconds that an event may be in memory alone. `MLSDK_SPOOL_WINDOW`; default 0.1.
             flush_timeout: Seconds that waiting for delivery takes, at most; default 30.
             exit_timeout: Seconds that the process may take at its end. `MLSDK_EXIT_TIMEOUT`; default 10.
             session_ended_timeout: Seconds to wait for the live event `Session Ended`; default 30.
@@ -116,11 +127,13 @@ class Client:
             session_ended_timeout=session_ended_timeout,
             queue_events=queue_events,
             queue_bytes=queue_bytes,
+            spool_dir=spool_dir,
+            spool_mode=spool_mode,
+            spool_bytes=spool_bytes,
+            spool_window=spool_window,
         )
         if debug:
             config.log_to_stderr()
-        if spool_dir is not None:
-            raise ConfigurationError("spool_dir: this version keeps undelivered events in memory only")
         self._before_send = config.hook(before_send, os.environ) if self._config.enabled else None
         self._door: Delivery | Nowhere = _door(self._config)
         self._sessions: WeakSet[Session] = WeakSet()

@@ -63,6 +63,26 @@ class Limits:
 
 _DEFAULT_LIMITS: Final = Limits()
 
+SPILL: Final = "spill"
+WRITE_AHEAD: Final = "write-ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class Spooling:
+    """Where events are kept that must outlive the memory or the process.
+
+    Attributes:
+        directory: An absolute path.
+        mode: `spill`: what cannot be delivered now. `write-ahead`: every event, before it is sent.
+        max_bytes: Bytes of events that all processes together may keep there.
+        window: Seconds that an event may be in memory alone while it is to be written.
+    """
+
+    directory: str
+    mode: str = SPILL
+    max_bytes: int = 256 * 1024 * 1024
+    window: float = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -72,6 +92,7 @@ class Config:
     limits: Limits
     enabled: bool = True
     debug: bool = False
+    spool: Spooling | None = None
 
 
 def resolve(
@@ -89,6 +110,10 @@ def resolve(
     session_ended_timeout: float | None = None,
     queue_events: int | None = None,
     queue_bytes: int | None = None,
+    spool_dir: str | os.PathLike[str] | None = None,
+    spool_mode: str | None = None,
+    spool_bytes: int | None = None,
+    spool_window: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Makes the settings from arguments, then `MLSDK_*` variables, then defaults.
@@ -118,7 +143,30 @@ def resolve(
             "session_ended_timeout", session_ended_timeout, _DEFAULT_LIMITS.session_ended_timeout
         ),
     )
-    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=debug)
+    spool = _spooling(read, directory=spool_dir, mode=spool_mode, max_bytes=spool_bytes, window=spool_window)
+    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=debug, spool=spool)
+
+
+def _spooling(
+    read: _Reader,
+    *,
+    directory: str | os.PathLike[str] | None,
+    mode: str | None,
+    max_bytes: int | None,
+    window: float | None,
+) -> Spooling | None:
+    default = Spooling("")
+    given = os.fspath(directory) if isinstance(directory, os.PathLike) else directory
+    where = read.text("spool_dir", given, "MLSDK_SPOOL_DIR")
+    chosen = read.text("spool_mode", mode, "MLSDK_SPOOL_MODE") or default.mode
+    if chosen not in (SPILL, WRITE_AHEAD):
+        raise ConfigurationError(f"spool_mode (MLSDK_SPOOL_MODE): must be {SPILL} or {WRITE_AHEAD}, not {chosen!r}")
+    size = read.number("spool_bytes", max_bytes, "MLSDK_SPOOL_BYTES", default.max_bytes, unit="bytes")
+    seconds = read.seconds("spool_window", window, "MLSDK_SPOOL_WINDOW", default.window)
+    if where is None:
+        return None
+    # Absolute: the application may change its working directory later, and its children start in another.
+    return Spooling(os.path.abspath(os.path.expanduser(where)), mode=chosen, max_bytes=int(size), window=seconds)
 
 
 def _connection(
@@ -170,13 +218,16 @@ class _Reader:
         return value
 
     def seconds(self, argument: str, given: float | None, variable: str, default: float) -> float:
+        return self.number(argument, given, variable, default, unit="seconds")
+
+    def number(self, argument: str, given: float | None, variable: str, default: float, *, unit: str) -> float:
         text = self.environ.get(variable, "").strip()
         if given is not None or not text:
             return _positive(argument, given, default)
         try:
             return _positive(variable, float(text), default)
         except ValueError:
-            raise ConfigurationError(f"{variable}: must be a number of seconds, not {text!r}") from None
+            raise ConfigurationError(f"{variable}: must be a number of {unit}, not {text!r}") from None
 
 
 def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:

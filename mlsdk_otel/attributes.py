@@ -21,6 +21,24 @@ TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 
+# Only read, on spans of others. What a single convention has to itself stands in its module.
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+SYSTEM: Final = "gen_ai.system"
+"""The provider, up to 1.36."""
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+AGENT_NAME: Final = "gen_ai.agent.name"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+DETAILS_EVENT: Final = "gen_ai.client.inference.operation.details"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+PROMPT: Final = "gen_ai.prompt."
+"""Followed by an index, in OpenLLMetry up to 0.4x."""
+COMPLETION: Final = "gen_ai.completion."
+ERROR_TYPE: Final = "error.type"
+
 # -- spans of ours ----------------------------------------------------------------------------------------------------
 
 SESSION_SPAN: Final = "mindlytics.session"

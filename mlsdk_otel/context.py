@@ -14,11 +14,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context
+from opentelemetry.baggage import set_baggage
 from opentelemetry.context import Context
 
 from mlsdk.errors import InvalidEventError
 from mlsdk.events import check_name
 from mlsdk_otel import attributes as names
+from mlsdk_otel import baggage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,6 +30,9 @@ R = TypeVar("R")
 
 _KEY: Final = context.create_key("mindlytics-ids")
 _SCOPE: Final = context.create_key("mindlytics-scope")
+_BAGGAGE: Final = next(iter(set_baggage("any", "", Context())))
+"""Under which baggage is in a context."""
+_NONE: Final[Mapping[str, str]] = {}
 
 
 class Identified(Protocol):
@@ -124,7 +129,8 @@ class using_session:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Self:
         """Sets the ids."""
-        scope = activated(context.set_value(_KEY, {**ids_in(), **self._ids}))
+        surroundings = baggage.with_ids(context.get_current(), self._ids)
+        scope = activated(context.set_value(_KEY, {**_set_in(surroundings), **self._ids}, surroundings))
         scope.__enter__()
         self._entered.append(scope)
         return self
@@ -177,6 +183,21 @@ def _identity(session: Any) -> tuple[str, str | None, str | None]:
 
 
 def ids_in(surroundings: Context | None = None) -> Mapping[str, str]:
-    """The ids set in a context, by attribute name; default the current context."""
+    """The ids set in a context, by attribute name, and those that its baggage brought; default the current context.
+
+    Baggage that names another session says nothing about this one.
+    """
+    if surroundings is None:
+        surroundings = context.get_current()
+    if _KEY not in surroundings and _BAGGAGE not in surroundings:  # every span of anybody that starts asks
+        return _NONE
+    ids, carried = _set_in(surroundings), baggage.ids_of(surroundings)
+    session_id = ids.get(names.SESSION_ID)
+    if not carried or (session_id is not None and carried.get(names.SESSION_ID, session_id) != session_id):
+        return ids
+    return {**carried, **ids}
+
+
+def _set_in(surroundings: Context | None) -> Mapping[str, str]:
     ids = context.get_value(_KEY, surroundings)
     return ids if isinstance(ids, Mapping) else {}

@@ -28,6 +28,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 # These run in environments of their own, beside another distribution's `mlsdk` (see tox.ini).
 collect_ignore = [] if importlib.util.find_spec("mlsdk_otel") is None else ["upstream"]
+# A browser is driven in an environment of its own too.
+if importlib.util.find_spec("playwright") is None:
+    collect_ignore.append("local/browser")
+# So do these, beside the libraries that instrument clients of models.
+if importlib.util.find_spec("openai") is None:
+    collect_ignore.append("live")
 
 
 def _refuse_foreign_hosts(event: str, arguments: tuple[object, ...]) -> None:

@@ -41,7 +41,13 @@ SDK_ORDER: Final = [
     "mlsdk/delivery/masking",
     "mlsdk/delivery/buffer",
     "mlsdk/delivery/transport",
+    "mlsdk/delivery/frames",
+    "mlsdk/delivery/recovery",
+    "mlsdk/delivery/annex",
+    "mlsdk/delivery/lease",
+    "mlsdk/delivery/box",
     "mlsdk/delivery/spool",
+    "mlsdk/delivery/keeper",
     "mlsdk/delivery/worker",
     "mlsdk/delivery/host",
     "mlsdk/delivery/pipeline",
@@ -54,23 +60,37 @@ SDK_ORDER: Final = [
     "mlsdk/sync",
     "mlsdk/types",
     "mlsdk/helpers/turns",
+    "mlsdk/helpers/runs",
+    "mlsdk/helpers/recording",
     "mlsdk/helpers/langchain",
     "mlsdk/helpers/langgraph",
     "mlsdk/local/*",
     "mlsdk/testing",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
+    "mlsdk/doctor/collecting",
+    "mlsdk/doctor/__main__",
+    "mlsdk/commands",
     "mlsdk/__main__",
 ]
 OTEL_ORDER: Final = [
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation/spanview",
+    "mlsdk_otel/translation/recordings",
     "mlsdk_otel/translation/facts",
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",
+    "mlsdk_otel/translation/history",
+    "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
+    "mlsdk_otel/translation/lineage",
+    "mlsdk_otel/translation/lifetime",
+    "mlsdk_otel/translation/foreign",
     "mlsdk_otel/translation/state",
     "mlsdk_otel/translation/translator",
     "mlsdk_otel/config",
+    "mlsdk_otel/baggage",
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/metrics",
@@ -82,6 +102,13 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/instrumentation/*",
     "mlsdk_otel/setup",
     "mlsdk_otel/entry_points",
+    "mlsdk_otel/doctor/facts",
+    "mlsdk_otel/doctor/clients",
+    "mlsdk_otel/doctor/checks",
+    "mlsdk_otel/doctor/collecting",
+    "mlsdk_otel/doctor/__main__",
+    "mlsdk_otel/explain/report",
+    "mlsdk_otel/explain/__main__",
     "mlsdk_otel/__main__",
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
@@ -89,6 +116,8 @@ OTEL_USES: Final = {
     "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/waiting", "mlsdk/delivery"],
     "mlsdk_otel/setup": ["mlsdk/disabled"],
     "mlsdk_otel/instrumentation": ["mlsdk/session", "mlsdk/client"],
+    "mlsdk_otel/doctor": ["mlsdk/doctor"],
+    "mlsdk_otel/__main__": ["mlsdk/commands"],
 }
 # A stand-in for the service that shared code with the sender would agree with the sender's mistakes.
 LOCAL_USES: Final = {"mlsdk/local": ["mlsdk/local", "mlsdk/models"]}
@@ -102,10 +131,19 @@ PURE: Final = [
     "mlsdk/delivery/retry",
     "mlsdk/delivery/masking",
     "mlsdk/delivery/buffer",
+    "mlsdk/delivery/frames",
+    "mlsdk/delivery/recovery",
+    "mlsdk/delivery/annex",
     "mlsdk/live/decoder",
     "mlsdk/helpers/turns",
+    "mlsdk/doctor/findings",
+    "mlsdk/doctor/checks",
+    "mlsdk/helpers/runs",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
+    "mlsdk_otel/doctor/facts",
+    "mlsdk_otel/doctor/clients",
+    "mlsdk_otel/doctor/checks",
 ]
 # Not starred in the design, but nothing more than data: the pure modules may use it.
 PLAIN_DATA: Final = ["mlsdk/models"]
@@ -181,23 +219,36 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
     assert f"{{ {command}; }}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_the_oldest_environment_pins_each_lower_bound() -> None:
-    """A bound that nobody runs is a guess."""
+def pins_of(environment: str) -> dict[str, Version]:
+    """The exact versions in an environment of tox."""
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
-    pins = {
-        name: Version(version)
-        for name, _, version in (line.partition("==") for line in tox["testenv:oldest"]["deps"].split())
-    }
+    lines = tox[f"testenv:{environment}"]["deps"].split()
+    return {name: Version(version) for name, _, version in (line.partition("==") for line in lines)}
+
+
+def lower_bounds(extra: str) -> dict[str, Version]:
+    """The lowest versions that the distribution allows of what an extra needs, and of what is always needed."""
     bounds = {}
     for text in metadata.requires("mlsdk-otel") or []:
         requirement = Requirement(text)
-        # The other extras are the user's frameworks and the demo's data; no code of ours runs on their lowest version.
-        if requirement.marker is None or requirement.marker.evaluate({"extra": "otel"}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             bounds[requirement.name] = next(
                 Version(part.version) for part in requirement.specifier if part.operator == ">="
             )
-    assert pins == bounds
+    return bounds
+
+
+def test_the_oldest_environment_pins_each_lower_bound() -> None:
+    """A bound that nobody runs is a guess."""
+    assert pins_of("oldest") == lower_bounds("otel")
+
+
+@pytest.mark.parametrize("extra", ["langchain", "langgraph"])
+def test_the_lower_bounds_of_the_helpers_frameworks_are_pinned(extra: str) -> None:
+    bounds = {name: bound for name, bound in lower_bounds(extra).items() if name not in lower_bounds("")}
+    pins = pins_of("frameworks-oldest")
+    assert {name: pins[name] for name in bounds} == bounds
 
 
 @pytest.mark.wheel

@@ -45,7 +45,14 @@ def test_the_wheel_holds_every_file_of_both_packages_and_nothing_else() -> None:
 def test_the_metadata_says_what_to_install() -> None:
     fields = metadata.metadata("mlsdk-otel")
     assert fields["Requires-Python"] == ">=3.10"
-    assert set(fields.get_all("Provides-Extra") or []) == {"otel", "instruments", "langchain", "langgraph", "demo"}
+    assert set(fields.get_all("Provides-Extra") or []) == {
+        "otel",
+        "instruments",
+        "langchain",
+        "langgraph",
+        "examples",
+        "demo",
+    }
     required = [text for text in metadata.requires("mlsdk-otel") or [] if "extra ==" not in text]
     names = sorted(re.split(r"[^\w-]", text)[0] for text in required)
     assert names == ["aiohttp", "opentelemetry-api", "opentelemetry-sdk", "orjson", "pydantic", "wrapt"]

@@ -68,7 +68,7 @@ class Observer(Protocol):
 class Entry:
     """One encoded event on its way."""
 
-    __slots__ = ("body", "is_essential", "is_evicted", "number", "observer", "on_settled", "session_id")
+    __slots__ = ("body", "is_essential", "is_evicted", "number", "observer", "on_settled", "place", "session_id")
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class Entry:
         self.on_settled = on_settled
         self.number = 0
         self.is_evicted = False
+        self.place: object = None  # on disk, if it is written there; the buffer only carries it
 
 
 @dataclass(slots=True)
@@ -126,7 +127,9 @@ class Buffer:
         self._ordinary_bytes = 0
         self._next_number = 1
         self._bytes = 0
+        self._reserved = 0, 0
         self._accepted = 0
+        self._recovered = 0
         self._delivered = 0
         self._queued = 0
         self._dropped: dict[str, int] = {}
@@ -141,17 +144,36 @@ class Buffer:
             The events that were dropped for want of room: none, this one, or older ones that made room for it.
         """
         self._accepted += 1
+        return self.admit(entry)
+
+    def accept(self, entry: Entry) -> None:
+        """Counts an event, and gives it its number, that is not to come in at once."""
+        self._accepted += 1
+        entry.number = self._next_number
+        self._next_number += 1
+
+    def admit(self, entry: Entry) -> Sequence[Entry]:
+        """Takes in an event that is counted already; as `offer`."""
         size = len(entry.body)
         evicted: Sequence[Entry] = ()
-        # As _fits(), without the call: every event comes through here.
+        # As fits(), without the call: every event comes through here.
         if self._queued >= self._max_events or self._bytes + size > self._max_bytes:
             made = self._make_room(entry, size)
             if made is None:
-                self._count_dropped(QUEUE_FULL)
+                self.count_dropped(QUEUE_FULL)
                 return (entry,)
             evicted = made
-        entry.number = self._next_number
-        self._next_number += 1
+        if entry.number == 0:
+            entry.number = self._next_number
+            self._next_number += 1
+        self._put(entry, size)
+        return evicted
+
+    def come_back(self, entry: Entry) -> None:
+        """Takes in an event for which room was reserved."""
+        self._put(entry, len(entry.body))
+
+    def _put(self, entry: Entry, size: int) -> None:
         session_id = entry.session_id
         session = self._sessions.get(session_id)
         if session is None:
@@ -169,15 +191,49 @@ class Buffer:
             self._ready_bytes += size
         else:
             self._make_ready(session_id, session)
-        return evicted
 
     def refuse(self, reason: str) -> None:
         """Counts an event that was accepted and is not to be sent."""
         self._accepted += 1
-        self._count_dropped(reason)
+        self.count_dropped(reason)
 
-    def _fits(self, size: int) -> bool:
+    def recover(self, events: int) -> None:
+        """Counts events that another process has left."""
+        self._recovered += events
+
+    def count_dropped(self, reason: str, events: int = 1) -> None:
+        """Counts events that are gone, and are not here."""
+        if events:
+            self._dropped[reason] = self._dropped.get(reason, 0) + events
+
+    @property
+    def room(self) -> int:
+        """Events for which there is room."""
+        return self._max_events - self._queued
+
+    def fits(self, size: int) -> bool:
+        """Whether there is room for an event of so many bytes."""
         return self._queued < self._max_events and self._bytes + size <= self._max_bytes
+
+    def reserve(self) -> tuple[int, int]:
+        """Keeps the room free that there is, if that is half of all or more, until `release`.
+
+        Returns:
+            Events and bytes that may `come_back`.
+        """
+        events, size = self._max_events - self._queued, self._max_bytes - self._bytes
+        if 2 * events < self._max_events or 2 * size < self._max_bytes:
+            return 0, 0
+        self._reserved = events, size
+        self._max_events -= events
+        self._max_bytes -= size
+        return self._reserved
+
+    def release(self) -> None:
+        """Ends a `reserve`."""
+        self._max_events += self._reserved[0]
+        self._max_bytes += self._reserved[1]
+        self._reserved = 0, 0
 
     def _make_room(self, entry: Entry, size: int) -> Sequence[Entry] | None:
         """What was evicted for an entry that does not fit, or None when no room can be made."""
@@ -185,7 +241,7 @@ class Buffer:
         if not (entry.is_essential and is_enough):
             return None
         evicted = []
-        while not self._fits(size):
+        while not self.fits(size):
             evicted.append(self._evict_newest())
         return evicted
 
@@ -209,11 +265,8 @@ class Buffer:
         self._forget_if_done(entry.session_id, session)
         self._queued -= 1
         self._bytes -= size
-        self._count_dropped(QUEUE_FULL)
+        self.count_dropped(QUEUE_FULL)
         return entry
-
-    def _count_dropped(self, reason: str) -> None:
-        self._dropped[reason] = self._dropped.get(reason, 0) + 1
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -277,7 +330,7 @@ class Buffer:
             if reason is None:
                 self._delivered += 1
             else:
-                self._count_dropped(reason)
+                self.count_dropped(reason)
             if not session.flying:
                 self._make_ready(session_id, session)
                 self._forget_if_done(session_id, session)
@@ -360,7 +413,7 @@ class Buffer:
         """The ledger as it stands."""
         return Stats(
             accepted=self._accepted,
-            recovered=0,
+            recovered=self._recovered,
             delivered=self._delivered,
             queued=self._queued,
             spooled=0,

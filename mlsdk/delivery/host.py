@@ -44,6 +44,10 @@ _POLL: Final = 0.02
 """Seconds between two looks at what is left, at exit, at most."""
 
 
+_STORING: Final = 2.0
+"""Seconds that writing to the disk may take at exit, at most, once delivery is given up."""
+
+
 class Drainable(Protocol):
     """Something that has to finish before the process may end."""
 
@@ -62,6 +66,9 @@ class Drainable(Protocol):
 
     def left_over(self) -> int:
         """Events that would be lost if the process ended now."""
+
+    def is_storing(self) -> bool:
+        """Whether what is left over is about to be safe on disk."""
 
     def after_fork_in_child(self) -> None:
         """Starts anew, empty: what was queued belongs to the parent."""
@@ -232,7 +239,15 @@ class Host:
             pass  # whoever interrupts this wants to be gone; a traceback would tell them nothing
         finally:
             self._waited += time.monotonic() - began
+            self._let_store()
             self._count_losses()
+
+    def _let_store(self) -> None:
+        """Waits a little for what goes to the disk; it is not what the service is given time for."""
+        end = time.monotonic() + _STORING
+        with suppress(KeyboardInterrupt, SystemExit):
+            while time.monotonic() < end and any(guest.is_storing() for guest in self._guests):
+                self._let_work(_POLL)
 
     def last_word(self) -> None:
         """To be called by who handed something over while the process ends, and waited for it: counts what is lost."""

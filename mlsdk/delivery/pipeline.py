@@ -20,16 +20,19 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from mlsdk import native, waiting
 from mlsdk.clock import jitter
-from mlsdk.config import Config, Connection
-from mlsdk.delivery.buffer import Buffer, Entry, Observer, Stats
+from mlsdk.config import Config, Connection, Spooling
+from mlsdk.delivery.box import Found
+from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
+from mlsdk.delivery.keeper import LOOK_AGAIN, Keeper
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
 from mlsdk.delivery.worker import MAX_SENDING, Worker
@@ -45,6 +48,10 @@ MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
+SPOOL_FULL: Final = "spool_full"
+"""Dropped from the disk, where there was no room for newer ones."""
+SPOOL_DAMAGED: Final = "spool_damaged"
+"""Damaged stretches of the spool's files, each counted as one event; and what was written and is not there any more."""
 _GATHERED: Final = 100
 """Calls in the inbox for which the sender is asked to look, however busy it is."""
 _STATS_TIMEOUT: Final = 1.0
@@ -144,7 +151,12 @@ class Delivery:
         self._most_gathered = limits.queue_events
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
+        self._early_waiters: list[Callable[[], None]] = []
         self._open: WeakSet[Endable] = WeakSet()
+        self._keeper: Keeper | None = None
+        self._stirred: asyncio.Event | None = None  # set when the keeper has something to do
+        if self._config.spool is not None:
+            self._open_keeper(self._config.spool)
         self._worker: Worker | None = None
         self._sleeps = False
         self._sleeps_until_full = False
@@ -232,19 +244,43 @@ class Delivery:
         """It has been ended."""
         self._open.discard(session)
 
+    def use_spool(self, spooling: Spooling) -> None:
+        """Keeps events on disk from now on, unless that is done already; the first directory given is the one."""
+        known = self._config.spool
+        if known is None:
+            self._config = replace(self._config, spool=spooling)
+            self._inbox.append(partial(self._open_keeper, spooling))
+            self._pump(is_awaited=True)
+        elif known.directory != spooling.directory:
+            logger.warning("one delivery has one spool: spool_dir is what the first client of it was given")
+
+    def _open_keeper(self, spooling: Spooling) -> None:
+        self._keeper = Keeper(
+            spooling, self._config.connection, memory_bytes=self._config.limits.queue_bytes, now=_loop_time
+        )
+        self._stir()
+
     def stats(self) -> Stats:
         """The ledger of this process."""
         answer: Future[Stats] = Future()
-        self._inbox.append(lambda: answer.set_result(self._buffer.stats()))
+        self._inbox.append(lambda: answer.set_result(self._ledger()))
         self._pump(is_awaited=True)
         waiting.block(answer, _STATS_TIMEOUT)
         if not answer.done():
             # The sender does not get to run, or a finalizer asks that interrupted it: one event may just be on its way
             # from one count to the next.
-            stats = self._buffer.stats()
-            stats["accepted"] = stats["delivered"] + stats["queued"] + sum(stats["dropped"].values())
+            stats = self._ledger()
+            held = stats["delivered"] + stats["queued"] + stats["spooled"] + sum(stats["dropped"].values())
+            stats["accepted"] = held - stats["recovered"]
             return stats
         return answer.result()
+
+    def _ledger(self) -> Stats:
+        stats = self._buffer.stats()
+        if self._keeper is not None:
+            stats["queued"] += self._keeper.annex.arriving
+            stats["spooled"] = self._keeper.annex.absent
+        return stats
 
     @property
     def is_in_trouble(self) -> bool:
@@ -325,23 +361,33 @@ class Delivery:
             if not isinstance(item, Entry):
                 item()
                 continue
-            for gone in self._buffer.offer(item):
-                self._note_gone(gone, DeliveryError("an event was dropped: the queue is full"))
-                self._check_waiters(gone.session_id)
+            self._drop_for_room(self._buffer.offer(item) if self._keeper is None else self._keep_or_queue(item))
             if self._refusal is not None:
-                self._tell(self._refusal, item)
+                self._tell(self._refusal, item.observer)
             if self._outage is not None:
-                self._tell(self._outage, item)
+                self._tell(self._outage, item.observer)
         self._wake_if_due()
 
+    def _drop_for_room(self, gone: Iterable[Entry]) -> None:
+        for entry in gone:
+            self._note_gone(entry, DeliveryError("an event was dropped: the queue is full"))
+            if entry.place is not None and self._keeper is not None:
+                self._keeper.evicted.append(entry)
+            self._check_waiters(entry.session_id)
+
     def _wake_if_due(self) -> None:
-        if not (self._sleeps and self._buffer.has_ready):
+        keeper = self._keeper
+        if keeper is not None and keeper.is_pressed:
+            self._stir()
+        if not (self._sleeps and (self._buffer.has_ready or (keeper is not None and keeper.annex.arriving))):
             return
-        if not self._sleeps_until_full or self._is_hurried or self._buffer.has_full_batch:
+        is_full = self._buffer.has_full_batch or (keeper is not None and keeper.annex.arriving >= MAX_BATCH_EVENTS)
+        if not self._sleeps_until_full or self._is_hurried or is_full:
             self._wake()
 
     def _wake(self) -> None:
         self._sleeps = False
+        self._stir()
         if self._worker is not None:
             self._after.append(partial(self._home.call_soon, self._worker.wake))
 
@@ -354,10 +400,14 @@ class Delivery:
     # -- waiters ------------------------------------------------------------------------------------------------------
 
     def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
+        if self._keeper is not None and not self._keeper.is_ready:
+            # What dead processes have left comes before what these sessions have recorded here.
+            self._early_waiters.append(partial(self._add_waiter, waiter, session_ids))
+            return
         if self._refusal is None:
-            wanted = self._buffer.unsettled_sessions() if session_ids is None else session_ids
+            wanted = self._unsettled_sessions() if session_ids is None else session_ids
             for session_id in wanted:
-                if self._buffer.oldest(session_id) is not None:
+                if self._oldest(session_id) is not None:
                     waiter.sessions += 1
                     self._waiters.setdefault(session_id, []).append((self._buffer.newest, waiter))
         if waiter.sessions == 0:
@@ -365,6 +415,17 @@ class Delivery:
         else:
             self._is_hurried = True
             self._wake_if_due()
+
+    def _unsettled_sessions(self) -> Iterable[str]:
+        unsettled = dict.fromkeys(self._buffer.unsettled_sessions())
+        if self._keeper is not None:
+            unsettled |= dict.fromkeys(self._keeper.annex.session_ids())
+        return unsettled
+
+    def _oldest(self, session_id: str) -> int | None:
+        oldest = self._buffer.oldest(session_id)
+        # What is in the annex came later than what is in the buffer.
+        return self._keeper.annex.oldest(session_id) if oldest is None and self._keeper is not None else oldest
 
     def _hurry_if_awaited(self, session_id: str) -> None:
         """A session may be cut again, and somebody waits for it: it shall not gather until other requests return."""
@@ -376,7 +437,7 @@ class Delivery:
         waiters = self._waiters.get(session_id)
         if not waiters:
             return
-        oldest = self._buffer.oldest(session_id)
+        oldest = self._oldest(session_id)
         still = [(newest, waiter) for newest, waiter in waiters if oldest is not None and oldest <= newest]
         for newest, waiter in waiters:
             if oldest is None or oldest > newest:
@@ -402,7 +463,14 @@ class Delivery:
         self._worker = Worker(self, transport, jitter=jitter, new_key=lambda: uuid.uuid4().hex)
         if self._is_exiting:
             self._worker.hurry()
-        await self._worker.run()
+        self._stirred = asyncio.Event()
+        keeping = asyncio.get_running_loop().create_task(self._keep_up(self._stirred))
+        try:
+            await self._worker.run()
+        finally:
+            keeping.cancel()
+            if self._keeper is not None:
+                self._keeper.close()
 
     async def _connected(self) -> Transport:
         """The way to the service; what keeps it from being made (a file that is not there any more) may be mended."""
@@ -415,13 +483,16 @@ class Delivery:
 
     def cut(self, *, is_idle: bool) -> list[Entry]:
         """The next batch, or nothing yet."""
+        self._keep()
         with self._exclusive() as buffer:
+            batch: list[Entry] = []
             if not buffer.has_ready:
                 self._is_hurried = False
-                return []
-            if is_idle or self._is_hurried or buffer.has_full_batch:
-                return buffer.cut()
-            return []
+            elif is_idle or self._is_hurried or buffer.has_full_batch:
+                batch = buffer.cut()
+        if self._keeper is not None:
+            self._keeper.sending(batch)
+        return batch
 
     def sleep(self, *, is_idle: bool) -> None:
         """Has the worker woken: for any event if it is idle, else for a full batch."""
@@ -433,6 +504,9 @@ class Delivery:
 
     def settle(self, entries: Sequence[Entry], refusal: Outcome | None = None) -> None:
         """Events of a batch were delivered, or refused for good."""
+        if self._keeper is not None:
+            # First: who is told that an event is delivered may end the process on that.
+            self._keeper.settle(entries)
         with self._exclusive() as buffer:
             buffer.settle(entries, reason=None if refusal is None else REFUSED)
             for entry in entries:
@@ -444,6 +518,8 @@ class Delivery:
                 self._check_waiters(session_id)
                 self._hurry_if_awaited(session_id)
             self._wake_if_due()
+            if self._is_exiting:
+                self._stir()
 
     def learn_too_large(self, size: int) -> None:
         """A body of so many bytes is too large for the service."""
@@ -460,6 +536,7 @@ class Delivery:
                 self._outage_began = time.monotonic()
                 self._outage = _Trouble(outcome)
                 self._tell_all(self._outage, buffer)
+            self._save_if_due()
         where = self._config.connection.server_endpoint
         if is_reachable:
             seconds = time.monotonic() - self._outage_began
@@ -477,6 +554,7 @@ class Delivery:
                 self._refusal = _Trouble(outcome)
                 self._tell_all(self._refusal, buffer)
                 self._dismiss_waiters()
+            self._save_if_due()
         if is_allowed:
             logger.warning("the service takes events again")
         else:
@@ -485,11 +563,127 @@ class Delivery:
 
     def _tell_all(self, trouble: _Trouble, buffer: Buffer) -> None:
         for entry in buffer.entries():
-            self._tell(trouble, entry)
+            self._tell(trouble, entry.observer)
+        if self._keeper is not None:
+            for observer in self._keeper.annex.observers():
+                self._tell(trouble, observer)
 
-    def _tell(self, trouble: _Trouble, entry: Entry) -> None:
-        if entry.observer is not None and (report := trouble.tell(entry.observer)) is not None:
+    def _tell(self, trouble: _Trouble, observer: Observer | None) -> None:
+        if observer is not None and (report := trouble.tell(observer)) is not None:
             self._after.append(report)
+
+    # -- the disk -----------------------------------------------------------------------------------------------------
+
+    def _keep_or_queue(self, entry: Entry) -> Sequence[Entry]:
+        """Takes an event in where there is a keeper. Returns what had to go."""
+        keeper, buffer = self._keeper, self._buffer
+        if keeper is None or not keeper.wants(entry, buffer):
+            return buffer.offer(entry)
+        buffer.accept(entry)
+        if keeper.annex.take(entry):
+            return ()
+        buffer.count_dropped(QUEUE_FULL)
+        return (entry,)
+
+    def _save_if_due(self) -> None:
+        if self._keeper is not None:
+            is_on = self._is_exiting or self._outage is not None or self._refusal is not None
+            self._keeper.set_trouble(is_on=is_on)
+            self._stir()
+
+    def _stir(self) -> None:
+        """Has the keeper look."""
+        if self._keeper is not None and self._stirred is not None and not self._stirred.is_set():
+            self._after.append(partial(self._home.call_soon, self._stirred.set))
+
+    async def _keep_up(self, stirred: asyncio.Event) -> None:
+        """Writes what is due while nobody cuts: all lanes may be busy, or everybody may gather."""
+        while True:
+            keeper = self._keeper
+            is_at_rest = self._sleeps and not self._sleeps_until_full and not self._inbox and not self._buffer.queued
+            if keeper is None:
+                await stirred.wait()
+            else:
+                pause = LOOK_AGAIN if is_at_rest else keeper.pause
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stirred.wait(), pause)
+            stirred.clear()
+            try:
+                self._keep()
+            except Exception as problem:
+                logger.error("the spool made a mistake: %s", type(problem).__name__, exc_info=problem)
+                await asyncio.sleep(LOOK_AGAIN)
+
+    def _keep(self) -> None:
+        """Writes what is due, and brings back from the disk what there is room for. On the sender's thread.
+
+        What touches the disk is done without the lock: threads that want it find it free.
+        """
+        keeper = self._keeper
+        if keeper is None:
+            return
+        annex = keeper.annex
+        if (found := keeper.look_for_dead()) is not None:
+            self._note_found(found, keeper)
+        with self._exclusive() as buffer:
+            due = keeper.due(buffer)
+        displaced = keeper.store(due)
+        with self._exclusive() as buffer:
+            keeper.evicted.extend(entry for entry in due if entry.is_evicted and entry.place is not None)
+            for number, session_id in displaced:
+                self._note_lost(SPOOL_FULL, *annex.lose(session_id, number))
+                self._check_waiters(session_id)
+            left, gone = keeper.move(buffer)
+            self._drop_for_room(gone)
+            keeper.leave(left)
+            room, size = buffer.reserve() if annex.absent else (0, 0)
+        keeper.forget_evicted()
+        entries = keeper.read(events=room, size=size) if room else []
+        with self._exclusive() as buffer:
+            buffer.release()
+            for entry in entries:
+                annex.come_back(entry, is_own=keeper.is_own(entry))
+                buffer.come_back(entry)
+            if annex.absent and not keeper.has_absent:
+                self._give_up_absent(keeper)
+            self._wake_if_due()
+            is_empty = not annex and buffer.queued == 0
+        if is_empty and self._is_exiting:
+            keeper.tidy()
+
+    def _note_found(self, found: Found, keeper: Keeper) -> None:
+        with self._exclusive() as buffer:
+            keeper.is_ready = True
+            for session_id in found.session_ids:
+                keeper.annex.find(session_id)
+            buffer.recover(len(found.session_ids) + found.damage)
+            buffer.count_dropped(SPOOL_DAMAGED, found.damage)
+            early, self._early_waiters = self._early_waiters, []
+            for add in early:
+                add()
+        if found.session_ids:
+            logger.info("%d events that earlier processes left are delivered now", len(found.session_ids))
+        if found.damage:
+            logger.error("files of the spool are damaged in %d places; they are kept in 'damaged'", found.damage)
+
+    def _give_up_absent(self, keeper: Keeper) -> None:
+        lost = keeper.annex.absent
+        session_ids = keeper.annex.session_ids()
+        observers = dict.fromkeys(keeper.annex.observers())
+        callbacks = keeper.annex.give_up()
+        self._buffer.count_dropped(SPOOL_DAMAGED, lost)
+        error = DeliveryError(f"{lost} events that were written to the spool are not there any more")
+        self._after.extend(partial(observer.report, error) for observer in observers)
+        self._after.extend(partial(callback, False) for callback in callbacks)
+        for session_id in session_ids:
+            self._check_waiters(session_id)
+
+    def _note_lost(self, reason: str, observer: Observer | None, on_settled: Callable[[bool], None] | None) -> None:
+        self._buffer.count_dropped(reason)
+        if observer is not None:
+            self._after.append(partial(observer.report, DeliveryError("an event was dropped: the spool is full")))
+        if on_settled is not None:
+            self._after.append(partial(on_settled, False))
 
     # -- for the host (a Drainable) -----------------------------------------------------------------------------------
 
@@ -507,13 +701,25 @@ class Delivery:
                 logger.error("a session could not be ended: %s", type(problem).__name__)
         self.settled()
         self._is_exiting = True
+        self._inbox.append(self._save_if_due)
+        self._pump(is_awaited=True)
         if self._worker is not None:
             self._home.call_soon(self._worker.hurry)
 
     def is_drained(self) -> bool:
         """Whether nothing is left, or the key is refused."""
         self._pump()
-        return self.left_over() == 0 or self._refusal is not None
+        keeper = self._keeper
+        if self._refusal is not None:
+            return True
+        if keeper is not None and not keeper.is_broken and not keeper.is_at_ease:
+            return False
+        with self._lock:
+            return self._buffer.queued == 0 and self._in_inbox() == 0
+
+    def is_storing(self) -> bool:
+        """Whether events are about to be safe on disk that are not yet."""
+        return self._keeper is not None and not self._keeper.is_broken and self.left_over() > 0
 
     def last_answer(self) -> float:
         """When the service last answered, or asked to be left alone until."""
@@ -522,12 +728,24 @@ class Delivery:
     def left_over(self) -> int:
         """Events that would be lost now."""
         with self._lock:  # nothing is on its way from the inbox to the buffer
-            return self._buffer.queued + sum(isinstance(item, Entry) for item in self._inbox.copy())
+            if self._keeper is None:
+                return self._buffer.queued + self._in_inbox()
+            unwritten = [*self._buffer.entries(), *self._keeper.annex.arriving_entries()]
+            return sum(entry.place is None for entry in unwritten) + self._in_inbox()
+
+    def _in_inbox(self) -> int:
+        return sum(isinstance(item, Entry) for item in self._inbox.copy())
 
     def after_fork_in_child(self) -> None:
         """Starts anew and empty; the parent keeps what was queued, and the worker with its connections."""
-        _inherited.append((self._worker, self._buffer, self._lock))
+        _inherited.append((self._worker, self._buffer, self._lock, self._keeper))
+        if self._keeper is not None:
+            self._keeper.forget()
         self._reset()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _members(of: WeakSet[Endable]) -> list[Endable]:
@@ -570,4 +788,6 @@ def delivery_for(config: Config) -> Delivery:
         if delivery is None:
             check_trust(config.connection)
             delivery = _deliveries[config.connection] = Delivery(config)
+        elif config.spool is not None:
+            delivery.use_spool(config.spool)
         return delivery

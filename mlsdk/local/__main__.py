@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 from mlsdk.local.database import DatabaseError
 from mlsdk.local.faults import FaultRule, InvalidFaultError, parse_fault
@@ -54,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     # Set before the ready line is printed: who reads it may signal at once.
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,8 +18,10 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from mlsdk.local.faults import ACTION_ANSWER, ACTION_HANG, ACTION_RESET, Fault
+from mlsdk.local.faults import ACTION_ANSWER, ACTION_HANG, ACTION_RESET, API, Fault
 from mlsdk.local.live import Hub, bearer
+from mlsdk.local.page.routes import Page
+from mlsdk.local.page.watchers import Watchers
 from mlsdk.local.records import Generated
 from mlsdk.local.state import RecordedRequest, RequestInfo, State
 from mlsdk.local.store import instant_of
@@ -42,6 +44,7 @@ REFUSED_KEY: Final = "bad_key"
 _DRAIN_LIMIT: Final = 256 * 1024 * 1024
 _LIVE_EVENTS_LIMIT: Final = 150
 _PAGE_LIMIT: Final = 10_000
+_REFUSAL_LIMIT: Final = 1000
 
 Answer = Callable[[web.Request, RequestInfo, RecordedRequest], Awaitable[web.StreamResponse]]
 
@@ -60,6 +63,7 @@ class Service:
     api_key: str | None = None
     max_body: int = MAX_BODY
     stopping: bool = False
+    watchers: Watchers = field(default_factory=Watchers)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def release(self) -> None:
@@ -79,7 +83,8 @@ class _RefusedError(Exception):
 
 def build_application(service: Service) -> web.Application:
     """The whole service as an aiohttp application."""
-    handlers = _Handlers(service)
+    page = Page(service.state, service.watchers, now=service.now)
+    handlers = _Handlers(service, page)
     # Faults, bounds and records live in one middleware, so that no endpoint can forget them.
     application = web.Application(middlewares=[_front(service)], client_max_size=_DRAIN_LIMIT)
     post, get = application.router.add_post, application.router.add_get
@@ -101,6 +106,7 @@ def build_application(service: Service) -> web.Application:
         ("/local/sessions/{session_id:.+}", handlers.session),
     ):
         get(path, _adapt(answer))
+    page.add_to(application.router)
     return application
 
 
@@ -137,15 +143,24 @@ def _front(service: Service) -> Callable[..., Awaitable[web.StreamResponse]]:
             headers={name.lower(): value for name, value in request.headers.items()},
             body=body,
         )
-        record = state.begin(info)
+        record = state.begin(info, at=service.now())
         _CURRENT.set((info, record))
         work = _Work(service, request, handler, info)
         response = await _answer(service, work, record)
         if not response.prepared:
-            state.finish(record, response.status if not work.is_cut else None)
+            status = response.status if not work.is_cut else None
+            state.finish(record, status, refusal=_refusal(response))
+        if info.path.startswith(API):
+            service.watchers.wake()
         return response
 
     return front
+
+
+def _refusal(response: web.StreamResponse) -> str | None:
+    if response.status < 400 or not isinstance(response, web.Response) or response.text is None:
+        return None
+    return response.text[:_REFUSAL_LIMIT]
 
 
 class _Work:
@@ -253,9 +268,10 @@ async def _drip(request: web.Request, response: web.Response, seconds: float) ->
 class _Handlers:
     """One method an endpoint."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, page: Page) -> None:
         self._service = service
         self._state = service.state
+        self._page = page
 
     async def queue(self, request: web.Request, info: RequestInfo, record: RecordedRequest) -> web.StreamResponse:
         app_id = self._app_id(info)
@@ -298,11 +314,11 @@ class _Handlers:
     async def root(self, request: web.Request, info: RequestInfo, record: RecordedRequest) -> web.StreamResponse:
         if info.headers.get("upgrade", "").lower() == "websocket":
             return await self._service.hub.serve(request)
-        return _text(200, "Local Mindlytics. See /local/stats, /local/sessions and /local/events.\n")
+        return await self._page.front(request)
 
     async def stats(self, request: web.Request, info: RequestInfo, record: RecordedRequest) -> web.StreamResponse:
         state, store = self._state, self._state.store
-        conversations = [each for session in store.sessions.values() for each in session.conversations.values()]
+        totals = store.index.totals
         return _json(
             {
                 "requests": state.request_count,
@@ -310,11 +326,11 @@ class _Handlers:
                 "live_events": len(store.generated),
                 "listeners": state.readers,
                 "users": len(store.users),
-                "sessions": len(store.sessions),
-                "open_sessions": sum(session.ended_at is None for session in store.sessions.values()),
-                "conversations": len(conversations),
-                "turns": sum(each.turns for each in conversations),
-                "functions": sum(each.functions for each in conversations),
+                "sessions": totals.sessions,
+                "open_sessions": totals.open_sessions,
+                "conversations": totals.conversations,
+                "turns": totals.turns,
+                "functions": totals.functions,
                 "unknown_fields": state.unknown_fields,
             }
         )
@@ -341,6 +357,7 @@ class _Handlers:
     def _receive(self, events: list[dict[str, Any]], app_id: str, record: RecordedRequest) -> list[Generated]:
         made = self._state.receive(events, app_id=app_id, at=self._service.now(), record=record)
         self._service.hub.publish(partial(self._state.store.live_event, each) for each in made)
+        self._service.watchers.wake()  # now, not when the request is over: a fault may hold its answer back
         return made
 
     def _app_id(self, info: RequestInfo) -> str:

@@ -214,6 +214,7 @@ class LocalMindlytics:
             self._service.stopping = True
             self._unlisten()
             self._hub.close()
+            self._service.watchers.close()
             self._service.release()
             await self._runner.cleanup()
 
@@ -357,14 +358,9 @@ class LocalMindlytics:
 
     def clear(self) -> None:
         """Forget events, users, requests, planned faults and the hook. Connections stay."""
-        with self._state.changed:
-            self._state.store = Store(instance=secrets.token_hex(4))
-            self._state.unknown_fields.clear()
-            if self._state.journal is not None:
-                self._state.journal.clear(instance=self._state.store.instance)
-            self._state.requests.clear()
-            self._state.script.clear()
-            self._state.changed.notify_all()
+        self._state.clear(Store(instance=secrets.token_hex(4)))
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._service.watchers.wake)
 
     def wait_for(self, predicate: Callable[["LocalMindlytics"], T], *, timeout: float = 10.0) -> T:
         """Wait until the predicate, given this service, is true, and return what it returned.

@@ -12,12 +12,13 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from mlsdk.local.faults import Fault, Faults
+from mlsdk.local.faults import API, Fault, Faults
 from mlsdk.local.records import Generated, Values
 from mlsdk.local.store import Store
 from mlsdk.local.validation import unknown_fields
 
 REQUESTS_KEPT: Final = 100_000
+PROBLEMS_KEPT: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class RecordedRequest:
 
     ``events``: how many the body held. ``size``: bytes of the body. ``status``: None while it is being worked on, and
     for ever if the connection was cut. ``fault``: what was done to it, if anything. ``processed``: whether its events
-    were taken, whatever the client was told.
+    were taken, whatever the client was told. ``at``: when it came, ISO 8601 UTC. ``refusal``: the text of an answer
+    that is an error.
     """
 
     number: int
@@ -71,6 +73,13 @@ class RecordedRequest:
     status: int | None = None
     fault: Fault | None = None
     processed: bool = False
+    at: str | None = None
+    refusal: str | None = None
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the client did not get what it asked for."""
+        return self.status is None or self.status >= 400
 
 
 Hook = Callable[[RequestInfo], Fault | None]
@@ -136,13 +145,16 @@ class State:
     journal: Journal | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
+    problems: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=PROBLEMS_KEPT))
+    problem_count: int = 0
     request_count: int = 0
     hanging: int = 0
     readers: int = 0
+    user_changes: int = 0
     unknown_fields: dict[str, int] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
 
-    def begin(self, info: RequestInfo) -> RecordedRequest:
+    def begin(self, info: RequestInfo, *, at: str | None = None) -> RecordedRequest:
         """Note that a request has come, and choose its fault."""
         with self.changed:
             record = RecordedRequest(
@@ -154,6 +166,7 @@ class State:
                 info.headers.get("idempotency-key"),
                 len(info.events),
                 len(info.body),
+                at=at,
             )
             self.requests.append(record)
             try:
@@ -164,10 +177,27 @@ class State:
             self.changed.notify_all()
             return record
 
-    def finish(self, record: RecordedRequest, status: int | None) -> None:
-        """Note what the request is answered."""
+    def finish(self, record: RecordedRequest, status: int | None, *, refusal: str | None = None) -> None:
+        """Note what the request is answered; no status: the connection was cut."""
         with self.changed:
             record.status = status
+            record.refusal = refusal
+            if record.is_problem and record.path.startswith(API):
+                self.problems.append(record)
+                self.problem_count += 1
+            self.changed.notify_all()
+
+    def clear(self, store: Store) -> None:
+        """Forget all that came in, and go on with this new store."""
+        with self.changed:
+            self.store = store
+            self.unknown_fields.clear()
+            if self.journal is not None:
+                self.journal.clear(instance=store.instance)
+            self.requests.clear()
+            self.problems.clear()
+            self.problem_count = 0
+            self.script.clear()
             self.changed.notify_all()
 
     def next_number(self) -> int:
@@ -208,6 +238,7 @@ class State:
                 answer = self.store.identify(body, app_id=app_id, at=at)
             else:
                 answer = self.store.alias(body, app_id=app_id)
+            self.user_changes += 1
             if self.journal is not None:
                 self.journal.append(kind, [body], app_id=app_id, at=at, request=record.number, idempotency_key=None)
             record.processed = True

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+from mlsdk.local.index import Index
 from mlsdk.local.records import Conversation, Generated, Received, Session, User, Values
 from mlsdk.local.users import UnknownUserError, Users, known_as, user_record
 from mlsdk.models import parse_timestamp
@@ -49,6 +50,7 @@ class Store:
         self.sessions: dict[tuple[str, str], Session] = {}
         self.received: list[Received] = []
         self.generated: list[Generated] = []
+        self.index: Final = Index()
         self._texts: dict[str, str] = {}
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -88,6 +90,7 @@ class Store:
         session.received.append(received)
         change.apply()
         self.generated.extend(change.generated)
+        self.index.add(session, received, change.generated)
         return change.generated
 
     def _share_ids(self, event: Values) -> None:
@@ -123,13 +126,10 @@ class Store:
         Raises:
             LookupError: there is none.
         """
-        if app_id is not None:
-            found = self.sessions.get((app_id, session_id))
-        else:
-            found = next((s for (_, known), s in self.sessions.items() if known == session_id), None)
-        if found is None:
-            raise LookupError(f"no session {session_id!r}")
-        return found
+        for entry in self.index.with_id(session_id):
+            if app_id in (None, entry.session.app_id):
+                return entry.session
+        raise LookupError(f"no session {session_id!r}")
 
     def live_event(self, generated: Generated) -> dict[str, Any]:
         """The message that a websocket reader gets. What is not known is left out."""

@@ -14,7 +14,7 @@ _TURN_FIELDS: Final = frozenset(
     {"user", "assistant", "assistant_id", "model", "prompt_tokens", "completion_tokens", "cost"}
 )
 _FUNCTION_FIELDS: Final = frozenset({"name", "args", "result", "runtime"})
-_CONVERSATION_EVENTS: Final = frozenset(
+CONVERSATION_EVENTS: Final = frozenset(
     {
         "Conversation Started",
         "Conversation Ended",
@@ -23,6 +23,7 @@ _CONVERSATION_EVENTS: Final = frozenset(
         "Conversation Function",
     }
 )
+"""The names of events that are the service's own; every other name is an app's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def session_view(session: Session) -> SessionView:
         app_id=session.app_id,
         started_at=session.started_at,
         ended_at=session.ended_at,
-        user=_user_view(session.user) if session.user is not None else None,
+        user=user_view(session.user) if session.user is not None else None,
         attributes=dict(session.attributes),
         conversations=tuple(_conversation_view(each) for each in session.conversations.values()),
         events=tuple(_custom_events(session.received)),
@@ -198,7 +199,8 @@ def received_record(received: Received) -> dict[str, Any]:
     }
 
 
-def _user_view(user: User) -> UserView:
+def user_view(user: User) -> UserView:
+    """A snapshot of a user."""
     return UserView(user.user_id, user.id, tuple(user.aliases), tuple(user.device_ids), dict(user.traits))
 
 
@@ -241,7 +243,7 @@ def _usage_view(received: Received) -> UsageView:
 def _custom_events(received: Iterable[Received]) -> Iterable[CustomEventView]:
     for each in received:
         event = each.event
-        if event["type"] == "track" and event["event"] not in _CONVERSATION_EVENTS:
+        if event["type"] == "track" and event["event"] not in CONVERSATION_EVENTS:
             yield CustomEventView(
                 event.get("conversation_id"), _when(each), event["event"], event.get("properties") or {}
             )

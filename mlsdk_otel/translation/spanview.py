@@ -8,7 +8,7 @@ moved to the start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -20,12 +20,19 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class EventView(NamedTuple):
-    """An event of a span. A tuple, since spans have many: a frozen dataclass takes three times as long to make."""
+    """An event of a span, or a log record that belongs to one.
+
+    A tuple, since spans have many: a frozen dataclass takes three times as long to make.
+
+    Attributes:
+        body: A log record's own value; an event of a span has none.
+    """
 
     name: str
     time: int
     attributes: Attributes
     dropped_attributes: int = 0
+    body: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,10 @@ class SpanView:
         has_remote_parent: The parent is a span of another process.
         dropped_events: Events that the span's limits dropped before anybody saw them.
         dropped_attributes: Likewise of its attributes.
+        is_error: Its status says that it failed.
+        scope: The name of the library that made it.
+        logs: Log records that carry its ids; some libraries put the texts there.
+        surroundings: The ids that were set where it started, by `using_session` or in baggage, by attribute name.
     """
 
     name: str
@@ -52,6 +63,10 @@ class SpanView:
     events: tuple[EventView, ...] = ()
     dropped_events: int = 0
     dropped_attributes: int = 0
+    is_error: bool = False
+    scope: str | None = None
+    logs: tuple[EventView, ...] = ()
+    surroundings: Attributes = field(default_factory=dict)
 
 
 def of_span(span: Any) -> SpanView:
@@ -79,6 +94,25 @@ def of_span(span: Any) -> SpanView:
         ),
         dropped_events=getattr(span, "dropped_events", 0) or 0,
         dropped_attributes=getattr(span, "dropped_attributes", 0) or 0,
+        is_error=getattr(getattr(getattr(span, "status", None), "status_code", None), "name", None) == "ERROR",
+        scope=_scope(getattr(span, "instrumentation_scope", None)),
+    )
+
+
+def event_of_log_record(record: Any) -> EventView:
+    """A log record as an event of the span whose ids it carries.
+
+    Args:
+        record: `opentelemetry.sdk._logs.ReadableLogRecord`.
+    """
+    log = record.log_record
+    own = _copy(log.attributes)
+    return EventView(
+        name=str(getattr(log, "event_name", None) or own.get("event.name") or ""),
+        time=_nanoseconds(log.timestamp, _nanoseconds(log.observed_timestamp, 0)),
+        attributes=own,
+        dropped_attributes=getattr(record, "dropped_attributes", 0) or 0,
+        body=log.body,
     )
 
 
@@ -106,6 +140,11 @@ def of_log_record(record: Any, *, name: str, attributes: Attributes) -> SpanView
             EventView(str(getattr(log, "event_name", "")), time, own, getattr(record, "dropped_attributes", 0) or 0),
         ),
     )
+
+
+def _scope(scope: Any) -> str | None:
+    found = getattr(scope, "name", None)
+    return found if isinstance(found, str) and found else None
 
 
 def _id(context: Any, name: str) -> int:

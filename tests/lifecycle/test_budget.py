@@ -24,6 +24,7 @@ START = 5.0
 """Seconds that an interpreter may take to start and to load everything, on a busy machine."""
 
 
+@pytest.mark.timed
 def test_a_service_that_never_answers_costs_two_seconds(service: LocalMindlytics) -> None:
     service.on_request(lambda _: Fault.hang())
     ended = lifecycle.run(service, RECORD)
@@ -32,6 +33,7 @@ def test_a_service_that_never_answers_costs_two_seconds(service: LocalMindlytics
     service.release()
 
 
+@pytest.mark.timed
 def test_so_does_one_that_cannot_be_reached(service: LocalMindlytics) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -44,6 +46,7 @@ def test_so_does_one_that_cannot_be_reached(service: LocalMindlytics) -> None:
     assert ended.seconds < 2.0 + 1.0 + START
 
 
+@pytest.mark.timed
 def test_the_budget_can_be_set(service: LocalMindlytics) -> None:
     service.on_request(lambda _: Fault.hang())
     ended = lifecycle.run(service, RECORD, env={"MLSDK_EXIT_TIMEOUT": "0.2"})
@@ -63,6 +66,7 @@ def test_a_service_that_answers_slowly_is_waited_for(service: LocalMindlytics) -
     assert lifecycle.sessions(service) == {"d": lifecycle.whole_session(10)}
 
 
+@pytest.mark.timed
 def test_a_key_that_is_refused_costs_nothing(service: LocalMindlytics) -> None:
     ended = lifecycle.run(service, RECORD, env={"MLSDK_API_KEY": "bad_key"})
     assert ended.code == 0

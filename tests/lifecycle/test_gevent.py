@@ -84,6 +84,7 @@ def test_without_a_flush_exit_delivers(service: LocalMindlytics) -> None:
     assert lifecycle.sessions(service) == {f"greenlet {number}": lifecycle.whole_session(1) for number in range(10)}
 
 
+@pytest.mark.timed
 def test_a_service_that_is_silent_costs_the_budget_and_no_more(service: LocalMindlytics) -> None:
     service.on_request(lambda _: Fault.hang())
     program = """

@@ -6,9 +6,11 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
+from support import wire
 
 from mlsdk.local import LocalMindlytics
 
@@ -71,3 +73,13 @@ def turn() -> Callable[..., dict[str, Any]]:
         }
 
     return turn
+
+
+Post = Callable[..., int]
+
+
+@pytest.fixture
+def post(service: LocalMindlytics) -> Post:
+    """``post(event, ...)`` sends events in one request, and says by which status it was answered."""
+
+    return partial(wire.post, service.port)

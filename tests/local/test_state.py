@@ -110,3 +110,33 @@ def test_accepted_input_is_written_before_it_counts() -> None:
 
     assert written == [("event", [event])] * 2
     assert len(state.store.received) == 1
+
+
+def test_requests_of_the_api_that_were_not_answered_as_asked_are_kept() -> None:
+    state = State(store=Store(instance="test"), script=script())
+    fine, refused, cut, page = (
+        state.begin(request(path), at="2025-01-01T00:00:00Z")
+        for path in ("/bc/v1/events/queue", "/bc/v1/events/queue", "/bc/v1/user/alias", "/nowhere")
+    )
+    state.finish(fine, 200)
+    state.finish(refused, 400, refusal="Invalid event")
+    state.finish(cut, None)
+    state.finish(page, 404)
+
+    assert list(state.problems) == [refused, cut]
+    assert state.problem_count == 2
+    assert (refused.refusal, refused.at) == ("Invalid event", "2025-01-01T00:00:00Z")
+    assert (fine.is_problem, refused.is_problem, cut.is_problem) == (False, True, True)
+
+
+def test_clear_begins_anew() -> None:
+    state = State(store=Store(instance="old"), script=script())
+    record = state.begin(request())
+    state.receive(
+        [{"type": "end_session", "session_id": "s", "odd": 1}], app_id="app", at="2025-01-01T00:00:00Z", record=record
+    )
+    state.finish(record, 500)
+    state.clear(Store(instance="new"))
+
+    assert state.store.instance == "new"
+    assert (len(state.requests), len(state.problems), state.problem_count, state.unknown_fields) == (0, 0, 0, {})

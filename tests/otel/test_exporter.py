@@ -95,6 +95,7 @@ def test_export_waits_for_the_answer(service: LocalMindlytics) -> None:
     assert names(service.events()) == WHOLE
 
 
+@pytest.mark.timed
 def test_export_waits_export_timeout_at_most(service: LocalMindlytics) -> None:
     exporter = MindlyticsSpanExporter(export_timeout=0.1, **arguments(service))
     provider = TracerProvider(shutdown_on_exit=False)
@@ -108,6 +109,7 @@ def test_export_waits_export_timeout_at_most(service: LocalMindlytics) -> None:
     assert names(service.events()) == WHOLE
 
 
+@pytest.mark.timed
 def test_export_does_not_wait_while_the_sender_is_in_trouble(service: LocalMindlytics) -> None:
     provider = provider_with(service, "exporter")
     service.close_port()
@@ -119,6 +121,7 @@ def test_export_does_not_wait_while_the_sender_is_in_trouble(service: LocalMindl
     service.wait_for(lambda at: names(at.events()) == WHOLE)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ["exporter", "processor", "logs"])
 def test_shutdown_keeps_its_budget_against_a_server_that_never_answers(service: LocalMindlytics, kind: str) -> None:
     makers: dict[str, Callable[..., Any]] = {

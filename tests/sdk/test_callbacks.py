@@ -417,6 +417,7 @@ def test_a_barrier_is_never_dropped() -> None:
     barrier.result(PATIENCE)
 
 
+@pytest.mark.timed
 def test_posting_does_not_wait_for_a_callback_that_hangs() -> None:
     gate = threading.Event()
 

@@ -93,6 +93,7 @@ def test_a_refusal_is_raised_with_its_status_and_text(service: LocalMindlytics) 
     asyncio.run(main())
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("outage", ["refused", "silent"])
 def test_no_answer_is_raised_in_time(service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch, outage: str) -> None:
     monkeypatch.setattr("mlsdk.httpclient.ANSWER_WITHIN", 1.0)
@@ -141,6 +142,7 @@ def test_flush_waits_for_all_sessions(service: LocalMindlytics) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.timed
 def test_flush_returns_after_its_timeout(service: LocalMindlytics) -> None:
     service.plan(Fault.hang())
 
@@ -176,6 +178,7 @@ def test_a_context_closes_the_client_also_when_it_fails(service: LocalMindlytics
     assert names(service.events()) == WHOLE
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("api", ["async", "sync"])
 def test_whoever_leaves_a_clients_context_to_be_gone_is_not_held_up(service: LocalMindlytics, api: str) -> None:
     """The ends are recorded all the same."""
@@ -370,6 +373,7 @@ def test_listening_with_a_refused_key_is_raised(service: LocalMindlytics) -> Non
     asyncio.run(main())
 
 
+@pytest.mark.timed
 def test_listening_to_a_service_that_is_down_hangs_nobody(service: LocalMindlytics) -> None:
     service.close_port()
 
@@ -413,7 +417,10 @@ def test_arguments_may_be_given_by_place_as_ever(service: LocalMindlytics) -> No
         ({"api_key": None}, "api_key.*MLSDK_API_KEY"),
         ({"project_id": None}, "project_id.*MLSDK_PROJECT_ID"),
         ({"before_send": "mask"}, "before_send"),
-        ({"spool_dir": "/tmp"}, "spool_dir"),
+        ({"spool_dir": 7}, "spool_dir"),
+        ({"spool_mode": "often"}, "spool_mode.*MLSDK_SPOOL_MODE"),
+        ({"spool_bytes": -1}, "spool_bytes"),
+        ({"spool_window": float("nan")}, "spool_window"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(arguments: dict[str, Any], named: str) -> None:

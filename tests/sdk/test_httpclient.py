@@ -91,6 +91,7 @@ def test_what_passes_is_tried_again(service: LocalMindlytics, status: int) -> No
     assert [request.status for request in service.requests] == [status, status, 200]
 
 
+@pytest.mark.timed
 def test_a_fault_that_lasts_longer_than_anybody_waits_is_an_answer(service: LocalMindlytics) -> None:
     service.fail_next(503, body="come back later", headers={"Retry-After": "11"})
     began = time.monotonic()
@@ -99,6 +100,7 @@ def test_a_fault_that_lasts_longer_than_anybody_waits_is_an_answer(service: Loca
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("outage", ["refused", "silent"])
 def test_an_outage_is_an_answer_in_time(service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch, outage: str) -> None:
     assert httpclient.ANSWER_WITHIN <= 10

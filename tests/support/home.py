@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
-from mlsdk.config import Config, Connection, Limits
+from mlsdk.config import Config, Connection, Limits, Spooling
 from mlsdk.delivery.host import Drainable
 from mlsdk.delivery.pipeline import Delivery
 from support.delivery import ScriptedTransport
@@ -18,12 +18,12 @@ PATIENCE: Final = 20.0
 KEY: Final = "the-secret-key"
 
 
-def config(base: str = "http://127.0.0.1:9", **limits: Any) -> Config:
+def config(base: str = "http://127.0.0.1:9", *, spool: Spooling | None = None, **limits: Any) -> Config:
     """Settings for a delivery to that address."""
     connection = Connection(
         api_key=KEY, project_id="the-project", server_endpoint=base, wss_endpoint=base.replace("http", "ws", 1)
     )
-    return Config(connection=connection, limits=Limits(**limits))
+    return Config(connection=connection, limits=Limits(**limits), spool=spool)
 
 
 class Here:

@@ -91,6 +91,11 @@ def claims(view: SpanView) -> bool:
     return view.name in _ROLES and reading.text(view.attributes.get(names.DELIVERY)) != names.DIRECT
 
 
+def is_of_a_session(view: SpanView) -> bool:
+    """Whether a span is one of ours, whoever is to read it."""
+    return view.name in _ROLES
+
+
 def is_meant_for(view: SpanView, project_id: str) -> bool:
     """Whether a span is for readers of this project, which it may leave open."""
     named = reading.text(view.attributes.get(names.PROJECT_ID))

@@ -201,6 +201,7 @@ def test_with_a_refused_key_the_program_runs(zero_code: Any, service: LocalMindl
     assert service.session_ids == []
 
 
+@pytest.mark.timed
 @depends_on_the_interpreter
 @pytest.mark.parametrize("processor", [{}, {"MLSDK_OTEL_PROCESSOR": "true"}], ids=["exporter", "processor"])
 def test_with_an_unreachable_host_the_program_runs(zero_code: Any, closed_port: int, processor: dict[str, str]) -> None:

@@ -213,6 +213,7 @@ def test_of_an_endless_text_only_the_start_is_read() -> None:
     assert (outcome.status, outcome.message) == (500, "y" * MAX_ANSWER)
 
 
+@pytest.mark.timed
 def test_a_text_that_never_ends_to_come_delays_little_and_changes_nothing() -> None:
     """The status is what counts: what was delivered must not be sent again for want of its text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -404,6 +405,7 @@ def test_a_service_that_accepts_and_drops_is_called_ever_more_slowly(server: Liv
     assert gaps[2] >= 0.6
 
 
+@pytest.mark.timed
 def test_a_connection_that_lasted_begins_the_schedule_anew(server: LiveServer) -> None:
     async def script(*_: object) -> None:
         return
@@ -496,6 +498,7 @@ async def silent(_: web.Request, __: int) -> web.StreamResponse:
     return await asyncio.get_running_loop().create_future()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("behaviour", [endless, dripping, silent])
 @pytest.mark.parametrize("what", ["answer", "handshake"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -541,6 +544,7 @@ class RawServer:
     def __init__(self, reply: bytes) -> None:
         self.came = threading.Semaphore(0)
         self._reply = reply
+        self._open: set[asyncio.StreamWriter] = set()
         self.base = ""
 
     def serving(self) -> Any:
@@ -551,20 +555,30 @@ class RawServer:
             listening_ = await asyncio.start_server(self._answer, "127.0.0.1", 0)
             self.base = f"http://127.0.0.1:{listening_.sockets[0].getsockname()[1]}"
             yield
+            # A connection that asyncio has accepted when its server closes is never closed: first no more are accepted.
+            for listening_socket in listening_.sockets:
+                asyncio.get_running_loop().remove_reader(listening_socket.fileno())
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for writer in self._open:
+                    writer.transport.abort()
+                await asyncio.wait(others, timeout=0.05)
             listening_.close()
 
         return serving()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(self._reply)
-            await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._reply)
+                await writer.drain()
             self.came.release()
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        finally:
+            self._open.remove(writer)
 
 
 def frame(first: int, payload: bytes, *, size: int | None = None) -> bytes:
@@ -649,6 +663,7 @@ def test_a_silent_peer_that_lives_is_kept(server: LiveServer) -> None:
         assert heard.errors == []
 
 
+@pytest.mark.timed
 def test_a_flood_does_not_starve_the_loop(server: LiveServer) -> None:
     async def script(_: web.Request, websocket: web.WebSocketResponse, __: int) -> None:
         while True:
@@ -730,6 +745,7 @@ def test_stopping_closes_the_socket_properly(service: LocalMindlytics) -> None:
         assert heard.errors == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("behaviour", [silent, dripping])
 def test_stopping_ends_an_attempt(server: LiveServer, behaviour: Any) -> None:
     server.answer = behaviour
@@ -754,6 +770,7 @@ def test_stopping_ends_a_wait(server: LiveServer) -> None:
         assert_stopped(listener)
 
 
+@pytest.mark.timed
 def test_stopping_does_not_wait_for_a_peer_that_does_not_answer(server: LiveServer) -> None:
     async def script(*_: object) -> None:
         await asyncio.sleep(PATIENCE)

@@ -76,6 +76,7 @@ def test_a_session_that_was_ended_within_its_context_is_left_quietly(service: Lo
 # -- what is waited for -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_whoever_wants_to_be_gone_is_not_held_up(service: LocalMindlytics, kind: type[BaseException]) -> None:
     """The ends are recorded all the same."""
@@ -162,6 +163,7 @@ def test_recording_never_waits(service: LocalMindlytics) -> None:
     assert service.received == 10
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("leave", ["end_session", "flush", "context"])
 def test_waiting_ends_after_the_timeout_and_what_is_left_arrives_later(service: LocalMindlytics, leave: str) -> None:
     service.plan(Fault.hang())
@@ -208,6 +210,7 @@ def test_flush_of_a_session_that_has_no_events_returns_at_once(service: LocalMin
 # -- a refused key ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_a_refused_key_is_reported_once_and_nobody_waits_for_a_cure(service: LocalMindlytics) -> None:
     told = Told()
 
@@ -293,6 +296,7 @@ def test_an_end_that_is_delivered_after_everybody_left_harms_nobody(
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.timed
 def test_no_live_events_are_waited_for_when_the_end_was_not_delivered(service: LocalMindlytics) -> None:
     service.on_request(
         lambda request: Fault.answer(400) if any(e["type"] == "end_session" for e in request.events) else None

@@ -1,0 +1,345 @@
+"""The one disk writer: events that must outlive the process, or the memory that it may take.
+
+Writes to the folder of this process (see `box`), reads back what memory can take again, adopts the folders of dead
+processes, and keeps all of it within its bound.
+
+For one thread, the sender's. Every method may raise OSError; then nothing of what it was to do has been done, or it
+will be done again without harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from mlsdk import events
+from mlsdk.delivery import frames
+from mlsdk.delivery.box import Box, Found, Segment, as_event, replace_file, why
+from mlsdk.delivery.buffer import Entry
+from mlsdk.delivery.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+_BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
+_WRITTEN_AT_ONCE: Final = 500
+
+
+class NoRoomError(OSError):
+    """The spool has reached its bound, and nothing in it may go."""
+
+
+def scope_of(server_endpoint: str, project_id: str) -> str:
+    """The folder for a project at an address; any key of it may deliver what is there."""
+    return sha256(f"{server_endpoint}\n{project_id}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an event is written."""
+
+    box: Box
+    segment: Segment
+    number: int
+
+
+class Spool:
+    """The folders of this process: its own, and those that it has adopted. Nothing is opened before it is needed."""
+
+    def __init__(self, directory: str, *, scope: str, max_bytes: int, syncs: bool) -> None:
+        """Describes a spool.
+
+        Args:
+            directory: Where; it is made if need be.
+            scope: See `scope_of`.
+            max_bytes: The bytes of events that all processes together may keep there.
+            syncs: Whether what is written shall survive that the machine loses power, too.
+        """
+        self._root = Path(directory)
+        self._folder = self._root / scope
+        self._max_bytes = max_bytes
+        self._syncs = syncs
+        self._own: Box | None = None
+        self._adopted: list[Box] = []
+        self._others_bytes = 0
+        self._foreign_numbers = itertools.count(-(2**62))
+        self._unreadable: set[str] = set()
+        # The absent events of a segment that was read; they go to memory one after another.
+        self._page: deque[tuple[Box, Segment, int, bytes]] = deque()
+        self._page_of: tuple[Box, Segment] | None = None
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def store(self, entries: Sequence[Entry]) -> list[tuple[int, str]]:
+        """Writes events, which then know where; those that were written already stay as they are.
+
+        Returns:
+            The number and session of each event that had to go for want of room; all of them were absent.
+
+        Raises:
+            NoRoomError: There is no room, and nothing that may go.
+            OSError: They cannot be written.
+        """
+        new = [entry for entry in entries if entry.place is None]
+        if not new:
+            return []
+        box = self._own_box()
+        gone = self._make_room(sum(len(entry.body) + frames.OVERHEAD for entry in new))
+        for first in range(0, len(new), _WRITTEN_AT_ONCE):
+            part = new[first : first + _WRITTEN_AT_ONCE]
+            segment = box.append([(entry.number, entry.body) for entry in part])
+            for entry in part:
+                entry.place = Place(box, segment, entry.number)
+        return gone
+
+    def note(self, bodies: Iterable[bytes]) -> None:
+        """Follows sessions by events that are about to be sent, or were written."""
+        parsed = [event for body in bodies if (event := as_event(body)) is not None]
+        if self._own is None and not any(event["type"] == events.START_SESSION for event in parsed):
+            return
+        box = self._own_box()
+        changed = {session_id: None for event in parsed if (session_id := box.open.note(event)) is not None}
+        if changed:
+            box.note(changed)
+
+    def settle(self, entries: Iterable[Entry]) -> None:
+        """Events are done: delivered, or gone for good."""
+        done: dict[Segment, tuple[Box, list[int]]] = {}
+        for entry in entries:
+            if isinstance(place := entry.place, Place):
+                done.setdefault(place.segment, (place.box, []))[1].append(place.number)
+        for segment, (box, numbers) in done.items():
+            box.settle(segment, numbers)
+
+    def leave(self, entries: Iterable[Entry]) -> None:
+        """Events that were written are given up in memory."""
+        for entry in entries:
+            if isinstance(place := entry.place, Place):
+                place.segment.loaded.discard(place.number)
+                place.segment.absent += 1
+                self._close_page(place.segment)  # it does not have this event
+
+    def _own_box(self) -> Box:
+        if self._own is None:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            while self._own is None:
+                folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+                folder.mkdir(mode=0o700)
+                lease = Lease.take(folder, is_new=True)
+                if lease is not None:
+                    self._own = Box(folder, lease, syncs=self._syncs)
+            self._measure_others()
+        return self._own
+
+    # -- the bound ----------------------------------------------------------------------------------------------------
+
+    def _boxes(self) -> list[Box]:
+        """Those that are ours, in the order in which they are read."""
+        return [*self._adopted, *([] if self._own is None else [self._own])]
+
+    def _measure_others(self) -> None:
+        ours = {box.folder.name for box in self._boxes()}
+        self._others_bytes = 0
+        for path in self._folder.glob("*/*.events"):
+            if path.parent.name not in ours:
+                with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
+                    self._others_bytes += path.stat().st_size
+
+    def _make_room(self, size: int) -> list[tuple[int, str]]:
+        gone: list[tuple[int, str]] = []
+        if self._excess(size) <= 0:
+            return gone
+        with contextlib.suppress(OSError):
+            self._measure_others()
+        for spares in (True, False):
+            for box in self._boxes():
+                for segment in list(box.segments):
+                    if spares and segment.is_thin:  # else each event that comes would have all files read
+                        continue
+                    if self._excess(size) <= 0:
+                        return gone
+                    gone += self._thin_out(box, segment, spares_essential=spares)
+        if self._excess(size) > 0:
+            raise NoRoomError(errno.ENOSPC, "it is full")
+        return gone
+
+    def _excess(self, size: int) -> int:
+        return self._others_bytes + sum(box.size for box in self._boxes()) + size - self._max_bytes
+
+    def _thin_out(self, box: Box, segment: Segment, *, spares_essential: bool) -> list[tuple[int, str]]:
+        """Writes a segment anew without what is settled, and without absent events."""
+        if box.segments and segment is box.segments[-1]:
+            box.seal()
+        if segment not in box.segments:
+            return []
+        self._close_page(segment)
+        kept: list[tuple[int, bytes]] = []
+        gone: list[tuple[int, str]] = []
+        for content in frames.scan(segment.path.read_bytes()).contents:
+            read = frames.read_event(content)
+            if read is None or read[0] in segment.settled:
+                continue
+            event = as_event(read[1])
+            if read[0] in segment.loaded or (spares_essential and event is not None and events.is_essential(event)):
+                kept.append(read)
+            else:
+                gone.append((read[0], "" if event is None else str(event["session_id"])))
+        body = b"".join([frames.event_frame(number, event_body) for number, event_body in kept])
+        if len(body) < segment.size:
+            replace_file(segment.path, body, syncs=self._syncs)
+            segment.size = len(body)
+        segment.absent -= len(gone)
+        segment.is_thin = True
+        if segment.is_done:
+            box.settle(segment, ())
+        return gone
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def read(self, *, max_events: int, max_bytes: int) -> list[Entry]:
+        """Brings absent events back to memory, in order: those of dead processes first, then our own.
+
+        Returns:
+            The events that fit, and at least one if any is absent and `max_events` is more than 0. Fewer than there
+            should be when files are gone or damaged.
+        """
+        entries: list[Entry] = []
+        room = max_bytes
+        while len(entries) < max_events and self._turn_page():
+            box, segment, number, body = self._page[0]
+            if entries and len(body) > room:
+                break
+            self._page.popleft()
+            segment.absent -= 1
+            event = as_event(body)
+            if event is None:
+                continue
+            segment.loaded.add(number)
+            room -= len(body)
+            entry = Entry(body, event["session_id"], is_essential=events.is_essential(event))
+            # Numbers of other processes may be ours as well; below all of ours they are older than anything.
+            entry.number = number if box is self._own else next(self._foreign_numbers)
+            entry.place = Place(box, segment, number)
+            entries.append(entry)
+        return entries
+
+    def is_own(self, entry: Entry) -> bool:
+        """Whether an event was recorded by this process."""
+        return isinstance(entry.place, Place) and entry.place.box is self._own
+
+    @property
+    def has_absent(self) -> bool:
+        """Whether there is anything to `read`."""
+        return any(segment.absent > 0 for box in self._boxes() for segment in box.segments)
+
+    def _close_page(self, segment: Segment) -> None:
+        if self._page_of is not None and self._page_of[1] is segment:
+            self._page.clear()
+            self._page_of = None
+
+    def _turn_page(self) -> bool:
+        """Sees to it that there is an event on the page; False when none is absent any more."""
+        while not self._page:
+            if self._page_of is not None:
+                box, segment = self._page_of
+                self._page_of = None
+                segment.absent = 0  # what the file no longer has
+                if segment.is_done:
+                    box.settle(segment, ())
+            found = next(
+                ((box, segment) for box in self._boxes() for segment in box.segments if segment.absent > 0), None
+            )
+            if found is None:
+                return False
+            box, segment = found
+            if segment is box.segments[-1]:
+                box.seal()
+            self._page_of = found
+            self._page.extend((box, segment, number, body) for number, body in box.read(segment))
+        return True
+
+    # -- other processes ----------------------------------------------------------------------------------------------
+
+    def adopt(self) -> Found:
+        """Takes over what dead processes have left, and removes what is empty of it."""
+        all_found = Found()
+        try:
+            names = sorted(each.name for each in os.scandir(self._folder) if _BOX_NAME.fullmatch(each.name))
+        except FileNotFoundError:
+            return all_found
+        ours = {box.folder.name for box in self._boxes()}
+        for name in names:
+            if name in ours:
+                continue
+            folder = self._folder / name
+            try:
+                found = self._adopt(folder)
+            except OSError as problem:
+                if name not in self._unreadable:
+                    level = logging.DEBUG if self._unreadable else logging.WARNING
+                    self._unreadable.add(name)
+                    logger.log(level, "a folder of the spool cannot be used (%s); it is left as it is", why(problem))
+                continue
+            if found is not None:
+                all_found.session_ids += found.session_ids
+                all_found.damage += found.damage
+                all_found.ends += found.ends
+        return all_found
+
+    def _adopt(self, folder: Path) -> Found | None:
+        lease = Lease.take(folder)
+        if lease is None:
+            return None
+        box = Box(folder, lease, syncs=self._syncs)
+        try:
+            found = box.take_over()
+        except BaseException:
+            box.close()
+            raise
+        if box.is_empty:
+            box.remove()
+        else:
+            self._adopted.append(box)
+            self._adopted.sort(key=lambda each: each.folder.name)
+        return found
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Removes what is empty."""
+        for box in self._boxes():
+            if box.is_empty:
+                box.remove()
+                if box is self._own:
+                    self._own = None
+                else:
+                    self._adopted.remove(box)
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether anything of ours is on the disk."""
+        return bool(self._boxes())
+
+    def close(self) -> None:
+        """Gives everything up to whoever comes next."""
+        for box in self._boxes():
+            box.close()
+        self._own = None
+        self._adopted.clear()
+
+    def forget(self) -> None:
+        """In a forked child: everything is the parent's."""
+        for box in self._boxes():
+            box.forget()

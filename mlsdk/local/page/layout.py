@@ -1,0 +1,191 @@
+"""What all pages share: the frame, and how times, numbers and plain values are written. Pure."""
+
+from collections.abc import Mapping
+from datetime import timezone
+from typing import Final
+
+from mlsdk.local.page.html import Child, Markup, document, element, join
+from mlsdk.local.page.static import SCRIPT, STYLE, address_of
+from mlsdk.local.records import Values
+from mlsdk.models import parse_timestamp
+
+TITLE: Final = "Local Mindlytics"
+
+_SHORTCUTS: Final[Mapping[str, str]] = {
+    "/": "search",
+    "j": "next",
+    "k": "previous",
+    "Enter": "open",
+    "n": "next page",
+    "p": "previous page",
+    "Esc": "back to the list",
+    "t": "light, dark, or as the system has it",
+    "?": "this help",
+}
+
+
+def frame(content: Child, *, title: str, version: str, changes: str, refused: int = 0) -> str:
+    """A whole page.
+
+    Args:
+        content: of the main part.
+        title: of the window.
+        version: what the content was made of; another one means that there is something new.
+        changes: the address that tells new versions.
+        refused: requests that were not answered as asked.
+    """
+    head = join(
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{title} · {TITLE}" if title else TITLE),
+        element("link", rel="icon", href=address_of("icon.svg"), type="image/svg+xml"),
+        element("link", rel="stylesheet", href=address_of(STYLE)),
+        # Neither deferred nor at the end: it sets the colours before anything is painted.
+        element("script", src=address_of(SCRIPT)),
+    )
+    body = join(
+        element("a", "Skip to the content", class_="skip", href="#main"),
+        _header(refused),
+        element("main", content, id="main", tabindex=-1, data_version=version, data_changes=changes),
+        _footer(),
+        _help(),
+    )
+    return document(head, element("body", body))
+
+
+def _header(refused: int) -> Markup:
+    problems = element(
+        "a",
+        element("span", "Problems"),
+        element("span", number(refused), class_="badge") if refused else None,
+        href="/problems",
+        class_="nav-problems" if refused else None,
+        id="problems-link",
+    )
+    return element(
+        "header",
+        element("a", _logo(), element("span", TITLE), href="/", class_="brand", data_up=True),
+        element(
+            "nav",
+            problems,
+            element("span", "not live", class_="live", id="live", role="status"),
+            element(
+                "button", "Theme", type="button", id="theme", hidden=True, title="light, dark, or as the system (t)"
+            ),
+            element("button", "?", type="button", id="help-button", hidden=True, aria_label="keyboard help"),
+            aria_label="Main",
+        ),
+        class_="top",
+    )
+
+
+def _footer() -> Markup:
+    return element(
+        "footer",
+        "As JSON: ",
+        (element("a", path, href=path) for path in ("/local/stats", "/local/sessions", "/local/events")),
+    )
+
+
+def _logo() -> Markup:
+    bubble = (
+        "M4 6.5A3.5 3.5 0 0 1 7.5 3h9A3.5 3.5 0 0 1 20 6.5v6a3.5 3.5 0 0 1-3.5 3.5H11l-5 4.5V16a2.5 2.5 0 0 1-2-2.5z"
+    )
+    return element(
+        "svg",
+        element("path", d=bubble),
+        element("path", d="M8 10.5l2.2-2.5 2.3 3.4L14.6 8 16.5 10.5", class_="stroke"),
+        viewBox="0 0 24 24",
+        width=24,
+        height=24,
+        class_="logo",
+        aria_hidden="true",
+    )
+
+
+def _help() -> Markup:
+    rows = [(element("dt", element("kbd", key)), element("dd", what)) for key, what in _SHORTCUTS.items()]
+    return element(
+        "dialog",
+        element("h2", "Keys"),
+        element("dl", rows),
+        element("form", element("button", "Close"), method="dialog"),
+        id="help",
+        aria_label="Keys",
+    )
+
+
+def number(value: float) -> str:
+    """A count, or a cost with as many digits as tell something."""
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if value >= 100 else f"{value:,.4g}" if value >= 0.0001 else f"{value:.2g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where that is due."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def clock_time(timestamp: str, *, day: bool = True) -> Markup:
+    """A time in UTC, to the second; the browser writes it in its own time zone."""
+    instant = parse_timestamp(timestamp).astimezone(timezone.utc)
+    shown = instant.strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S")
+    return element("time", f"{shown} UTC", datetime=timestamp, title=timestamp, data_day=day or None)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the two largest units."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 and seconds != whole else f"{whole} s"
+    for size, unit, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size:,} {unit} {rest} {small}" if rest else f"{whole // size:,} {unit}"
+    raise AssertionError("no length falls through")
+
+
+def chips(values: Values) -> Markup | None:
+    """Names and values that an app sent along."""
+    if not values:
+        return None
+    return element(
+        "ul",
+        (
+            element("li", element("b", name), element("span", plain(value), dir="auto"), class_="chip")
+            for name, value in values.items()
+        ),
+        class_="chips",
+    )
+
+
+def plain(value: object) -> str:
+    """A plain value as it was sent."""
+    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def avatar(name: str) -> Markup:
+    """A letter in a colour that is always the same for the same name."""
+    letter = next((character.upper() for character in name if character.isalnum()), "?")[:1]
+    return element("span", letter, class_=f"avatar hue-{sum(name.encode(errors='replace')) % 8}", aria_hidden="true")
+
+
+def status(is_open: bool) -> Markup:
+    """Whether more is to be expected."""
+    return element("span", "open" if is_open else "ended", class_="status open" if is_open else "status")
+
+
+def pager(page: int, pages: int, *, previous: str, following: str, what: str) -> Markup | None:
+    """Links to the pages before and after."""
+    if pages <= 1:
+        return None
+    return element(
+        "nav",
+        element("a", "← Previous", href=previous, rel="prev") if page > 1 else element("span", "← Previous"),
+        element("span", f"Page {number(page)} of {number(pages)}", class_="where"),
+        element("a", "Next →", href=following, rel="next") if page < pages else element("span", "Next →"),
+        class_="pager",
+        aria_label=what,
+    )

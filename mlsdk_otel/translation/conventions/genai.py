@@ -1,0 +1,169 @@
+"""OpenTelemetry's GenAI conventions from 1.37 on, and those who follow them.
+
+`opentelemetry-instrumentation-genai-*`, OpenLLMetry since 0.5x, pydantic-ai, the Anthropic SDK's own tracing, Google's
+Agent Development Kit, Microsoft's Agent Framework and many more. The texts are in attributes of the span, in those of
+its event `gen_ai.client.inference.operation.details`, or of a log record of that name; older ways of writing them are
+read too where these are missing, because libraries mix generations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from mlsdk_otel import attributes as names
+from mlsdk_otel.translation.conventions import calls, genai_events, messages, reading
+from mlsdk_otel.translation.facts import Message, Reading
+from mlsdk_otel.translation.spanview import Attributes, SpanView
+
+MARKERS: Final = frozenset({names.OPERATION})
+
+MODEL_CALLS: Final = frozenset(
+    {
+        "chat",
+        "generate_content",
+        "text_completion",
+        "completion",
+        "completions",
+        "chat.completions",
+        "chat_completion",
+        "chat.streaming_completions",
+        "text.completions",
+        "text.streaming_completions",
+        "streaming_chat",
+        "generate",
+        "message",
+        "responses",
+        "response",
+        "messages",
+    }
+)
+TOOL_RUNS: Final = frozenset({"execute_tool", "tool", "tool_call"})
+NOT_SPOKEN: Final = frozenset(
+    {
+        "embeddings",
+        "embedding",
+        "retrieval",
+        "rerank",
+        "moderation",
+        "create_agent",
+        "image_generation",
+        "speech",
+        "transcription",
+    }
+)
+"""They are AI spans, but nobody talks in them: no turn, and no model whose tokens a turn has."""
+
+_IS_GOOGLE: Final = "gcp.vertex.agent.event_id"
+_MERGED: Final = "(merged tools)"
+"""Google's kit repeats several runs in one more span."""
+_NO_ID: Final = "<not specified>"
+
+
+def claims(view: SpanView) -> bool:
+    """Whether a span names an operation of the conventions."""
+    return names.OPERATION in view.attributes
+
+
+def read(view: SpanView) -> Reading | None:
+    """What a span says; None for an operation that is no part of a conversation."""
+    own = view.attributes
+    operation = (reading.text(own.get(names.OPERATION)) or "").lower()
+    if operation in NOT_SPOKEN:
+        return None
+    if operation in MODEL_CALLS:
+        return _model_call(view)
+    if operation in TOOL_RUNS:
+        return _tool_run(view)
+    sent, answer = exchange(view)
+    if not sent and not answer:
+        sent = messages.history(own.get("pydantic_ai.all_messages"))
+    if not answer and (final := reading.text(own.get("final_result"))):
+        answer = (Message("assistant", final),)
+    agent = own.get(names.AGENT_NAME) if operation.endswith("agent") else None
+    return calls.enclosure(view, agent=agent, sent=sent, answer=answer)
+
+
+def exchange(view: SpanView) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """What was sent and what was answered, from wherever the texts are; the system prompt comes first."""
+    own = view.attributes
+    for held in _holders(view):
+        sent = messages.history(held.get(names.INPUT_MESSAGES))
+        answer = messages.history(held.get(names.OUTPUT_MESSAGES), role="assistant")
+        system = messages.system(held.get(names.SYSTEM_INSTRUCTIONS))
+        if messages.says_anything((*sent, *answer)):
+            if not any(message.text or message.requests for message in answer):
+                # LiteLLM has the calls of functions in the older names only.
+                answer = calls.indexed(view.attributes, names.COMPLETION, role="assistant") or answer
+            return (*system, *sent), answer
+    sent, answer = genai_events.exchange(view)
+    sent = sent or calls.indexed(own, names.PROMPT, role="user")
+    answer = answer or calls.indexed(own, names.COMPLETION, role="assistant")
+    if not sent and not answer:
+        # Without texts, but roles and the names of functions may be there.
+        sent = messages.history(own.get(names.INPUT_MESSAGES))
+        answer = messages.history(own.get(names.OUTPUT_MESSAGES), role="assistant")
+    if sent and sent[0].role != "system":
+        sent = (*messages.system(own.get(names.SYSTEM_INSTRUCTIONS)), *sent)
+    return sent, answer
+
+
+def _holders(view: SpanView) -> Iterator[Attributes]:
+    yield view.attributes
+    for event in (*view.events, *view.logs):
+        if event.name == names.DETAILS_EVENT:
+            yield event.attributes
+            if isinstance(event.body, Mapping):
+                yield event.body
+
+
+def _model_call(view: SpanView) -> Reading:
+    sent, answer = exchange(view)
+    return calls.model_call(view, sent, answer)
+
+
+def _tool_run(view: SpanView) -> Reading | None:
+    own = view.attributes
+    if own.get(names.TOOL_NAME) == _MERGED:
+        return None
+    told = genai_events.tool(view)
+    arguments = messages.first(own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments"))
+    result = messages.first(own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output"))
+    call_id = own.get(names.TOOL_CALL_ID)
+    arguments, result, call_id = _langchain(arguments, result, call_id)
+    if _IS_GOOGLE in own and isinstance(result, str):
+        result = messages.result(messages.loaded(result))
+    if call_id == _NO_ID:
+        call_id = None
+    return calls.tool_run(
+        view,
+        name=own.get(names.TOOL_NAME) or _named_by(view),
+        call_id=call_id or told.call_id,
+        arguments=told.arguments if arguments is None else arguments,
+        result=told.result if result is None else result,
+    )
+
+
+def _named_by(view: SpanView) -> str | None:
+    """The function's name, for spans that only carry it in their own."""
+    _, _, named = view.name.partition(" ")
+    return named or None
+
+
+def _langchain(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
+    """OpenLLMetry wraps arguments and results as LangChain's callbacks have them."""
+    given = reading.mapping(arguments) if isinstance(arguments, str) else None
+    if given and "inputs" in given and ("input_str" in given or "kwargs" in given):
+        kwargs = given.get("kwargs")
+        if isinstance(kwargs, Mapping):
+            call_id = call_id or kwargs.get("tool_call_id")
+        arguments = given["inputs"]
+    came = reading.mapping(result) if isinstance(result, str) and '"output"' in result else None
+    if came and isinstance(output := came.get("output"), Mapping):
+        inner = output.get("kwargs")
+        if isinstance(inner, Mapping):
+            call_id = call_id or inner.get("tool_call_id")
+            result = messages.result(inner.get("content"))
+    elif came and set(came) <= {"output", "kwargs"} and isinstance(came.get("output"), str):
+        result = came["output"]
+    return arguments, result, call_id

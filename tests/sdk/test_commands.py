@@ -1,0 +1,66 @@
+"""The first word chooses, the rest is the command's own."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Sequence
+
+import pytest
+from support import child
+
+from mlsdk.commands import Command, run
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What the command `talk` was given; `missing` cannot even be loaded."""
+    given: list[list[str]] = []
+
+    def main(arguments: Sequence[str]) -> int:
+        given.append(list(arguments))
+        return 7
+
+    module = types.ModuleType("a_command_of_this_test")
+    module.main = main  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return given
+
+
+COMMANDS = {
+    "talk": Command("a_command_of_this_test", "says something"),
+    "missing": Command("there.is.no.such.module", "cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize("rest", [[], ["--help"], ["-x", "talk", "--", "y"]])
+def test_all_behind_the_first_word_is_the_commands(heard: list[list[str]], rest: list[str]) -> None:
+    assert run("me", COMMANDS, ["talk", *rest]) == 7
+    assert heard == [rest]
+
+
+def test_help_tells_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run("me", COMMANDS, ["--help"])
+    assert exit_.value.code == 0
+    told = capsys.readouterr().out
+    assert "usage: me " in told
+    assert "  talk     says something\n  missing  cannot be loaded\n" in told
+
+
+@pytest.mark.parametrize("arguments", [[], ["tolk"]])
+def test_no_such_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run("me", COMMANDS, arguments)
+    assert exit_.value.code == 2
+    assert "usage: me " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["local", "doctor"])
+def test_each_command_of_the_sdk_has_help(command: str) -> None:
+    result = child.run(
+        "import runpy; runpy.run_module('mlsdk', run_name='__main__')", command, "--help", flags=["-W", "error"]
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "usage: python -m mlsdk" in result.stdout
+    assert command in result.stdout
