@@ -361,7 +361,8 @@ class Delivery:
             if not isinstance(item, Entry):
                 item()
                 continue
-            if gone := self._buffer.offer(item) if self._keeper is None else self._keep_or_queue(item):
+            gone = self._buffer.offer(item) if self._keeper is None else self._keep_or_queue(item)
+            if gone:
                 self._drop_for_room(gone)
             if self._refusal is not None:
                 self._tell(self._refusal, item.observer)

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -134,12 +135,13 @@ class Spool:
         if self._own is None:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            while self._own is None:
-                folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-                folder.mkdir(mode=0o700)
-                lease = Lease.take(folder, is_new=True)
-                if lease is not None:
-                    self._own = Box(folder, lease, syncs=self._syncs)
+            folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+            folder.mkdir(mode=0o700)
+            lease = Lease.take(folder, is_new=True)
+            if lease is None:  # an odd file system, or somebody who takes what was made a moment ago
+                shutil.rmtree(folder, ignore_errors=True)
+                raise OSError(errno.ENOLCK, "No locks available")
+            self._own = Box(folder, lease, syncs=self._syncs)
             self._measure_others()
         return self._own
 

@@ -17,6 +17,7 @@ from support.spool import bodies, entry, files, read_all, spool_at, start, turn,
 from mlsdk import events
 from mlsdk.delivery import box
 from mlsdk.delivery.buffer import Entry
+from mlsdk.delivery.lease import Lease
 from mlsdk.delivery.spool import NoRoomError, Spool, scope_of
 
 
@@ -195,6 +196,13 @@ def test_a_folder_that_cannot_be_read_is_said_once_and_left_as_it_is(
         assert spool.adopt().session_ids == []
     assert len(caplog.records) == 1
     assert events_file.exists()
+
+
+def test_a_file_system_without_locks_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "take", lambda _folder, **_: None)
+    with pytest.raises(OSError, match="No locks"):
+        spool_at(tmp_path).store(turns("a", [1]))
+    assert list((tmp_path / "scope").iterdir()) == []
 
 
 def test_files_that_somebody_removes_are_not_waited_for(tmp_path: Path) -> None:
