@@ -215,7 +215,8 @@ def check_usage(argument: str, usage: object) -> dict[str, Value]:
     if own is not None and own.keys() == _TOKEN_FIELD_SET:
         model, prompt, completion = own["model"], own["prompt_tokens"], own["completion_tokens"]
         is_plain = type(model) is str and type(prompt) is int and type(completion) is int
-        if is_plain and 0 < len(model) <= MAX_NAME and 0 <= prompt <= _MAX_INT and 0 <= completion <= _MAX_INT:
+        # The sign of either is that of both combined, and so are bits beyond the 63rd.
+        if is_plain and 0 < len(model) <= MAX_NAME and 0 <= prompt | completion <= _MAX_INT:
             return {"model": model, "prompt_tokens": prompt, "completion_tokens": completion}
     fields = _usage_fields(argument, usage)
     if "cost" in fields:

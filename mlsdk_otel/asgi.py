@@ -71,7 +71,7 @@ class MindlyticsASGIMiddleware:
         with using_session(**ids):
             await self.app(scope, receive, send)
 
-    def _ids(self, scope: Scope) -> dict[str, str]:
+    def _ids(self, scope: Scope) -> dict[str, Any]:
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         values = {"header": dict(reversed(headers)), "cookie": _cookies(headers)}
         return {

@@ -51,7 +51,7 @@ class RoadOptions(TypedDict, total=False):
     project_id: str | None
     """`MLSDK_PROJECT_ID`."""
     server_endpoint: str | None
-    """`MLSDK_SERVER_BASE`; default the production service."""
+    """`MLSDK_SERVER_BASE`."""
     proxy: str | None
     """`MLSDK_PROXY`."""
     ca_file: str | None

@@ -275,3 +275,12 @@ def test_importing_the_sdk_loads_nothing_heavy(statement: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     loaded = {name.partition(".")[0] for name in json.loads(result.stdout)}
     assert loaded & {"aiohttp", "pydantic", "pydantic_core", "opentelemetry", "wrapt", "mlsdk_otel"} == set()
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("name", ["MindlyticsSpanExporter", "MindlyticsSpanProcessor", "configure"])
+def test_importing_the_otel_road_loads_no_http(name: str) -> None:
+    """It takes longer to load than all the rest; who makes an exporter loads it."""
+    program = f"from mlsdk_otel import {name}\nimport sys\nprint('aiohttp' in sys.modules)"
+    result = child.run(program)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "False\n", "")

@@ -294,24 +294,27 @@ class Buffer:
     def _take(self, session: _Session, most: int, room: int, *, is_first: bool) -> list[Entry]:
         """Moves what fits from a session's waiting events to its flying ones."""
         taken: list[Entry] = []
-        waiting = session.waiting
-        while waiting and len(taken) < most:
+        taken_bytes = 0
+        waiting, ordinary = session.waiting, self._ordinary
+        while waiting and most:
             entry = waiting[0]
             if entry.is_evicted:
                 waiting.popleft()
                 continue
             size = len(entry.body)
-            if size > room and not (is_first and not taken):
+            if size > room and (taken or not is_first):
                 break
-            room -= size + _COMMA_BYTES
             waiting.popleft()
-            session.flying.append(entry)
-            session.events -= 1
-            session.size -= size
-            if not entry.is_essential:
-                del self._ordinary[entry.number]
-                self._ordinary_bytes -= size
             taken.append(entry)
+            taken_bytes += size
+            room -= size + _COMMA_BYTES
+            most -= 1
+            if not entry.is_essential:
+                del ordinary[entry.number]
+                self._ordinary_bytes -= size
+        session.flying.extend(taken)
+        session.events -= len(taken)
+        session.size -= taken_bytes
         return taken
 
     def settle(self, entries: Iterable[Entry], *, reason: str | None = None) -> None:

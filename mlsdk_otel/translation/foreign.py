@@ -24,8 +24,9 @@ from typing import Final
 from mlsdk import events
 from mlsdk.errors import InvalidEventError
 from mlsdk.events import Event, Value
+from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions, history
-from mlsdk_otel.translation.conventions import identity
+from mlsdk_otel.translation.conventions import identity, reading
 from mlsdk_otel.translation.conventions.native import session_of_trace
 from mlsdk_otel.translation.duplicates import without_duplicates
 from mlsdk_otel.translation.facts import Enclosure, Identity, Loss, Message, ModelCall, Reading, ToolRun
@@ -124,16 +125,16 @@ class Foreign:
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    def feed(self, view: SpanView, reading: Reading | None, now: float, *, is_last: bool = True) -> list[Event]:
+    def feed(self, view: SpanView, told: Reading | None, now: float, *, is_last: bool = True) -> list[Event]:
         """A span that a convention claims has ended.
 
         Args:
             view: The span.
-            reading: What it says; None where it is no part of a conversation.
+            told: What it says; None where it is no part of a conversation.
             now: The time.
             is_last: False if others follow at once that came with it; nothing is sent before the last.
         """
-        fact = None if reading is None else reading.fact
+        fact = None if told is None else told.fact
         link = Link(
             view.trace_id,
             view.span_id,
@@ -143,11 +144,11 @@ class Foreign:
             is_enclosure=isinstance(fact, Enclosure),
             is_call=isinstance(fact, ModelCall),
         )
-        if reading is None:
+        if told is None:
             self._say(view, "an AI span, but no part of a conversation")
             return self.passed([link], now, is_last=is_last)
         self.lineage.add([link])
-        held = Held(view, reading, _size(view))
+        held = Held(view, told, _size(view))
         logs = self._logs.pop((view.trace_id, view.span_id), None)
         if logs is not None:
             held = self._with_logs(held, logs)
@@ -300,7 +301,10 @@ class Foreign:
         )
         if first is None or not isinstance(first.reading.fact, ModelCall):
             return None
-        return self.turns.missing(self._call(first.view, first.reading.fact, *self._identity(first)))
+        who, above = self._identity(first)
+        before = _goes_on_from(trace.spans)
+        fact = _going_on(first.reading.fact, [before.get(link.span_id) for link in above])
+        return self.turns.missing(self._call(first.view, fact, who, above))
 
     @staticmethod
     def _knows_itself(wants: str | int, trace: _Trace) -> bool:
@@ -363,6 +367,7 @@ class Foreign:
             [(held.view.span_id, held.reading.fact) for held, _, _ in placed],
             {held.view.span_id: [link.span_id for link in units] for held, _, units in placed},
         )
+        before = _goes_on_from(held for held, _, _ in placed)
         touched: dict[int, None] = {}
         around: list[tuple[tuple[int, int], Enclosure]] = []
         for held, who, units in placed:
@@ -382,6 +387,7 @@ class Foreign:
                 if view.span_id in self._covered:
                     self._say(view, "the same call as another span has told")
                     continue
+                fact = _going_on(fact, [before.get(link.span_id) for link in units])
                 turn: Turn | None = self.turns.add(self._call(view, fact, who, units))
                 self._cover(view, units)
                 if not fact.has_content and not fact.has_failed:
@@ -392,10 +398,14 @@ class Foreign:
                 self._say(view, "a function that was told already")
                 continue
             touched[turn.number] = None
-            self.lifetimes.touch(turn.owner, now)
+            said_of_it = (
+                reading.under(view.surroundings, names.SESSION_ATTRIBUTE, names.ALL) if view.surroundings else None
+            )
+            self.lifetimes.touch(turn.owner, now, said_of_it)
             self._note(view, fact, turn)
-        for unit, fact in around:
-            self.turns.tell(unit, _answer_of(fact.output))
+        for unit, fact in reversed(around):  # what the outermost tells counts
+            if not fact.has_failed:
+                self.turns.tell(unit, _answer_of(fact.output))
         yield from self.turns.overflow()
         yield from self.turns.finish(touched)
 
@@ -529,7 +539,7 @@ class Foreign:
                     answering.end // 1000,
                     conversation_id=conversation_id,
                     user=turn.utterance or "",
-                    assistant=answering.answer.text or "",
+                    assistant=turn.answer or "",
                     usage=_usage(same, answering),
                     properties={"partial": True} if answering.is_partial else None,
                 )
@@ -569,10 +579,37 @@ def _size(view: SpanView) -> int:
     return sum(len(value) for value in view.attributes.values() if isinstance(value, str | bytes)) + 100
 
 
+def _goes_on_from(spans: Iterable[Held]) -> dict[int, str]:
+    """The answers from which agents of a trace go on, by the span of the agent."""
+    return {
+        held.view.span_id: held.reading.fact.previous_response_id
+        for held in spans
+        if isinstance(held.reading.fact, Enclosure) and held.reading.fact.previous_response_id is not None
+    }
+
+
+def _going_on(call: ModelCall, before: list[str | None]) -> ModelCall:
+    """The first call of an agent goes on from the answer that the agent names; the others go on from the first."""
+    brings_results = any(message.results for message in call.input)
+    named = next((response_id for response_id in before if response_id is not None), None)
+    if call.previous_response_id is not None or named is None or brings_results:
+        return call
+    return replace(call, previous_response_id=named)
+
+
+def _attributes_of(view: SpanView) -> dict[str, object] | None:
+    """What `using_session` says of the session."""
+    return reading.under(view.surroundings, names.SESSION_ATTRIBUTE, names.ALL) if view.surroundings else None
+
+
 def _answer_of(output: tuple[Message, ...]) -> str | None:
-    """The last thing that an agent said."""
-    texts = (message.text for message in reversed(output) if message.role == "assistant" and not message.requests)
-    return next((text for text in texts if text), None)
+    """The last thing that an agent said; None where it asks for functions instead."""
+    for message in reversed(output):
+        if message.role == "user" or message.requests:
+            return None
+        if message.role == "assistant" and message.text:
+            return message.text
+    return None
 
 
 def _is_same_model(call: Call, other: Call) -> bool:

@@ -10,18 +10,22 @@ Pure: moments of events are nanoseconds since 1970; `now` and deadlines are seco
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from mlsdk import events
-from mlsdk.events import Common, Event
+from mlsdk.events import Common, Event, Value
 from mlsdk_otel.translation.conventions.native import anonymous_device
+from mlsdk_otel.translation.conventions.reading import values
 from mlsdk_otel.translation.turns import Owner
 
 JOINED_IDLE: Final = 1800.0
 """Seconds after which the conversations of a joined session end."""
 OWN_IDLE: Final = 300.0
 """Seconds after which a session ends that is its trace."""
+_MAX_CONVERSATIONS: Final = 1_000
+"""Conversations of one session that are open, or known to have been; the oldest are ended first."""
 MAX_SESSIONS: Final = 10_000
 """Sessions that are open, and that have ended and may go on; the oldest are ended, and forgotten, first."""
 
@@ -34,20 +38,20 @@ class _Life:
         last: The moment of its last event, nanoseconds since 1970.
         open: Its conversations that have begun and not ended.
         known: Conversations that have been started once.
+        attributes: What the application says of it; of a joined session, which is not started here, its conversations
+            have them.
     """
 
     is_joined: bool
     deadline: float
     user_id: str | None = None
     device_id: str | None = None
+    attributes: dict[str, Value] = field(default_factory=dict)
     has_started: bool = False
     has_news: bool = False
     last: int = 0
     open: dict[str, None] = field(default_factory=dict)
     known: OrderedDict[str, None] = field(default_factory=OrderedDict)
-
-
-_MAX_CONVERSATIONS: Final = 1_000
 
 
 class Lifetimes:
@@ -80,9 +84,17 @@ class Lifetimes:
         """Whether a session goes on, or has and is remembered."""
         return any(session_id in lives for lives in (*self._going.values(), self._ended))
 
-    def touch(self, owner: Owner, now: float) -> None:
-        """Something happens in a session, which may become events only later."""
-        self._life(owner, now)
+    def touch(self, owner: Owner, now: float, attributes: Mapping[str, object] | None = None) -> None:
+        """Something happens in a session, which may become events only later.
+
+        Args:
+            owner: Whose it is.
+            now: The time.
+            attributes: What the application says of the session.
+        """
+        life = self._life(owner, now)
+        if attributes:
+            life.attributes = {**life.attributes, **values(attributes)[0]}
 
     def begin(self, owner: Owner, moment: int, last: int, now: float) -> tuple[Common, list[Event]]:
         """Who an event belongs to, and the starts to send before it."""
@@ -92,14 +104,25 @@ class Lifetimes:
         who = self._who(owner.session_id, life)
         found: list[Event] = []
         if not life.is_joined and not life.has_started:
-            found.append(events.start_session(who, moment // 1000))
+            found.append(events.start_session(who, moment // 1000, attributes=life.attributes))
         life.has_started = True
         if owner.conversation_id not in life.known:
             life.known[owner.conversation_id] = None
             if len(life.known) > _MAX_CONVERSATIONS:
                 life.known.popitem(last=False)
-            found.append(events.conversation_started(who, moment // 1000, conversation_id=owner.conversation_id))
+            found.append(
+                events.conversation_started(
+                    who,
+                    moment // 1000,
+                    conversation_id=owner.conversation_id,
+                    properties=life.attributes if life.is_joined else None,
+                )
+            )
         life.open[owner.conversation_id] = None
+        if len(life.open) > _MAX_CONVERSATIONS:
+            oldest = next(iter(life.open))
+            del life.open[oldest]
+            found.append(events.conversation_ended(who, moment // 1000, conversation_id=oldest))
         return who, found
 
     def due(self, now: float) -> list[str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final, TypeVar
 
 from mlsdk_otel.translation import history
@@ -26,8 +27,12 @@ from mlsdk_otel.translation.history import Answer, History
 
 MAX_REMEMBERED: Final = 10_000
 """Places, answers, functions and open turns that are remembered; the oldest are forgotten first."""
+_MAX_CALLS: Final = 1_000
+"""Calls in one turn; it is told then, whatever it waits for."""
 _MAX_ALIKE: Final = 100
 """Conversations at one place, likewise."""
+_MAX_ASKING: Final = 1_000
+"""Open turns that are looked through for one that asked for a function, the latest first."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -146,12 +151,19 @@ class Turn:
         """The call that answered, if one has."""
         able = [call for call in self.calls if call.answer.text is not None and not call.has_failed]
         if not able:
-            return None
+            # An answer that is the argument of a function, as structured output is: the agent tells it.
+            return self.calls[-1] if self.text and self.calls and not self.has_failed else None
         told = (self.text or "").strip()
         last = [call for call in able if told and (call.answer.text or "").strip() == told]
         # A call beside the answer, of a guardrail say, is about other words than the user's.
         last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
         return last[-1]
+
+    @property
+    def answer(self) -> str | None:
+        """What was answered."""
+        answering = self.answering
+        return None if answering is None else answering.answer.text or self.text
 
     @property
     def is_answered(self) -> bool:
@@ -231,6 +243,8 @@ class Turns:
     def add(self, call: Call) -> Turn:
         """Puts a call into its turn."""
         turn = self._turn_of(call) or self._begin(call)
+        if call.has_failed and turn.has_failed and call.usage == Usage():
+            turn.calls.pop()  # tried again and again, it need not be kept again and again
         turn.calls.append(call)
         turn.end = max(turn.end, call.end)
         if not turn.said and call.history.said:
@@ -239,6 +253,9 @@ class Turns:
             self._remember(self._of_unit, call.unit, turn.number)
         self._remember(self._of_trace, call.span[0], turn.number)
         self._pair(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=())
+        call.answer = replace(call.answer, requests=(), results=())
         if call.response_id is not None:
             self._remember(self._answers, call.response_id, turn.owner)
             self._remember(self._of_answer, call.response_id, turn.number)
@@ -247,6 +264,8 @@ class Turns:
             failure = _failure(call.history.place, call.history.said)
             self._remember(self._failed, failure, turn.owner)
             self.fresh.append(failure)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
         return turn
 
     def run(self, run: Run) -> Turn | None:
@@ -305,6 +324,19 @@ class Turns:
                 turn = self._open[number]
                 if _may_be(turn, call) and _is_same_moment(turn, call):
                     return turn
+        return self._asked_without_ids(call)
+
+    def _asked_without_ids(self, call: Call) -> Turn | None:
+        """The open turn whose functions' results a call brings, where nobody names the calls, as with Google's API."""
+        past = call.history
+        if call.owner is not None or not past.requests or any(request.call_id for request in past.requests):
+            return None
+        names = {request.name for request in past.requests}
+        for turn in islice(reversed(self._open.values()), _MAX_ASKING):
+            asked = {function.name for function in turn.functions if not (function.call_id or function.has_result)}
+            is_alike = turn.said[-1:] == past.said[-1:] and turn.history.place == past.place
+            if names & asked and is_alike and not turn.owner.is_joined:
+                return turn
         return None
 
     def _begin(self, call: Call) -> Turn:

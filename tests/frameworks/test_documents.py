@@ -16,13 +16,13 @@ from mlsdk.local import LocalMindlytics
 pytestmark = pytest.mark.timeout(180)
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE: Final = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 EXAMPLES: Final = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_program_with_an_agent(service: LocalMindlytics, models: ModelStandIn, tmp_path: Path) -> None:
     pytest.importorskip("langchain")
-    (source,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "mlsdk.helpers" in text]
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     program = tmp_path / "app.py"
     program.write_text(source, encoding="utf-8")
     result = child.run(program, env={**service.environment, **models.environment}, timeout=150)

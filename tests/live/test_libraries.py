@@ -39,6 +39,9 @@ ALL: Final = (
     "openinference_langchain",
     "openllmetry_openai",
     "pydantic_agent",
+    "genai_openai_events",
+    "genai_langchain_and_openai",
+    "all_openai",
 )
 # The service keeps the history, and no span tells what a call goes on from: without ids each turn stands for itself.
 UNCHAINED: Final = {("genai_openai_responses", "exporter")}

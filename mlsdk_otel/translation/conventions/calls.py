@@ -86,7 +86,13 @@ def enclosure(
     view: SpanView, *, agent: object = None, sent: Iterable[Message] = (), answer: Iterable[Message] = ()
 ) -> Reading:
     """A span around model calls."""
-    around = Enclosure(agent=reading.name(agent), input=tuple(sent), output=tuple(answer), has_failed=has_failed(view))
+    around = Enclosure(
+        agent=reading.name(agent),
+        input=tuple(sent),
+        output=tuple(answer),
+        has_failed=has_failed(view),
+        previous_response_id=previous_response(view.attributes),
+    )
     return Reading(around, identity.of(view.attributes))
 
 

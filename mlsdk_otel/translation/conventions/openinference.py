@@ -87,6 +87,8 @@ def _tool_run(view: SpanView) -> Reading:
         if message is not None and message.results:
             result = message.results[0].result
             call_id = call_id or message.results[0].call_id
+    elif told and "blocks" in told and "tool_name" in told:  # LlamaIndex's output of a tool
+        result = messages.parts_text(told["blocks"])
     return calls.tool_run(view, name=name, call_id=call_id, arguments=given, result=result)
 
 
@@ -105,9 +107,18 @@ def _enclosure(view: SpanView, *, is_agent: bool) -> Reading:
 
 def _messages(own: Attributes, prefix: str, *, role: str) -> tuple[Message, ...]:
     rows = flattened.rows(flattened.tree(own, prefix))
-    return messages.history(
-        [_message(inner) for row in rows if isinstance(inner := flattened.below(row, "message"), Mapping)], role=role
-    )
+    found = [_message(inner) for row in rows if isinstance(inner := flattened.below(row, "message"), Mapping)]
+    if own.get("llm.provider") == "google":
+        # Google's kit wraps what a function gave, and the library keeps the wrapping as text.
+        found = [
+            {**each, "content": _unwrapped(each["content"])} if each.get("role") == "tool" else each for each in found
+        ]
+    return messages.history(found, role=role)
+
+
+def _unwrapped(content: object) -> object:
+    told = reading.mapping(content) if isinstance(content, str) else None
+    return told if told and set(told) == {"result"} and isinstance(told["result"], str) else content
 
 
 def _message(raw: Mapping[str, object]) -> Mapping[str, object]:

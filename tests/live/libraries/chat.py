@@ -96,10 +96,17 @@ def provider() -> TracerProvider:
     return made
 
 
-def hold(traces: TracerProvider, speak: Speak) -> None:
-    """Speaks the whole chat, checks that the library understood the answers, and ends."""
+def hold(traces: TracerProvider, speak: Speak, *others: Any) -> None:
+    """Speaks the whole chat, checks that the library understood the answers, and ends.
+
+    Args:
+        traces: The provider of spans.
+        speak: How something is said.
+        others: More providers to shut down, before that of spans.
+    """
     asyncio.run(_hold(speak))
-    traces.shutdown()
+    for provided in (*others, traces):
+        provided.shutdown()
 
 
 async def _hold(speak: Speak) -> None:

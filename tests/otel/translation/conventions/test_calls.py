@@ -6,7 +6,7 @@ import pytest
 from support.spans import span
 
 from mlsdk_otel.translation.conventions import calls
-from mlsdk_otel.translation.facts import Identity, Message, ModelCall, ToolRequest, Usage
+from mlsdk_otel.translation.facts import Enclosure, Identity, Message, ModelCall, ToolRequest, Usage
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,5 @@ def test_the_id_of_an_answer_is_no_conversation() -> None:
     reading = calls.model_call(span("chat", **{"gen_ai.conversation.id": "resp_1"}), (), ())
     assert isinstance(reading.fact, ModelCall)
     assert (reading.fact.previous_response_id, reading.identity) == ("resp_1", Identity())
+    around = calls.enclosure(span("invoke_agent", **{"gen_ai.conversation.id": "resp_1"})).fact
+    assert around == Enclosure(previous_response_id="resp_1")

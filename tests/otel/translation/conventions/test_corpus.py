@@ -57,7 +57,10 @@ def test_what_was_said_is_found(recording: Recording) -> None:
     if not expected["content_captured"]:
         return
     sent = [message for call in calls for message in call.input]
-    answers = [message for call in calls for message in call.output]
+    # Structured output is the argument of a function; what was answered stands on the agent then.
+    answers = [
+        message for found in readings(recording) if not isinstance(found.fact, ToolRun) for message in found.fact.output
+    ]
     turns = [turn["user"] for turn in seen(recording, expected["turns"] + expected["failed_turns"], "user")]
     if calls:
         answered = [turn["user"] for turn in expected["turns"] if turn["user"] in turns]
