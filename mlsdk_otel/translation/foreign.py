@@ -2,7 +2,8 @@
 
 When things are sent, with a processor as with an exporter:
 
-- what ran below a local root (a span without a parent in this process): when that root has ended;
+- what ran below a local root (a span without a parent in this process, or below a session of `mlsdk`): when that has
+  ended;
 - a span that ends after its root, of a stream say: after `LATE` seconds, with others of the kind;
 - what waits for a root that does not come, or for a log record with its texts: after `hold` seconds;
 - a call that goes on from something that was not seen (the result of a function that nobody has asked for, a history or
@@ -159,7 +160,7 @@ class Foreign:
         trace.spans.append(held)
         self._held += 1
         self._bytes += held.size
-        if link.is_root:
+        if self._is_top(link):
             self._due[view.trace_id] = None
         elif not trace.is_due and self._is_below_an_ended_root(view):
             self._late.setdefault(view.trace_id, now + LATE)
@@ -170,7 +171,7 @@ class Foreign:
         links = list(links)
         self.lineage.add(links)
         for link in links:
-            if link.is_root and link.trace_id in self.waiting:
+            if link.trace_id in self.waiting and self._is_top(link):
                 self._due[link.trace_id] = None
         return self.settle(now) if is_last else []
 
@@ -266,6 +267,11 @@ class Foreign:
         ]
 
     # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def _is_top(self, link: Link) -> bool:
+        """Whether nothing above a span of this process is waited for: a session of ours may last for days."""
+        above = next(self.lineage.above(link.trace_id, link.parent_id), None)
+        return link.is_root or (above is not None and above.is_native)
 
     def _is_below_an_ended_root(self, view: SpanView) -> bool:
         return any(link.is_root for link in self.lineage.above(view.trace_id, view.parent_id))
