@@ -31,6 +31,7 @@ from mlsdk_otel.translation.conventions import identity, reading
 from mlsdk_otel.translation.conventions.native import session_of_trace
 from mlsdk_otel.translation.duplicates import without_duplicates
 from mlsdk_otel.translation.facts import Enclosure, Identity, Loss, Message, ModelCall, Reading, ToolRun
+from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.lifetime import Lifetimes
 from mlsdk_otel.translation.lineage import Lineage, Link, filled
 from mlsdk_otel.translation.spanview import EventView, SpanView
@@ -54,12 +55,22 @@ class Held:
     Attributes:
         size: Characters of text in it.
         lacks: It has no texts, and a log record may bring them.
+        past: The input of a call, in short.
     """
 
     view: SpanView
     reading: Reading
     size: int
     lacks: bool = False
+    past: History | None = None
+
+    def history_of(self, fact: ModelCall) -> History:
+        """The input in short, read once; `fact` may be what several spans tell together."""
+        if fact is not self.reading.fact:
+            return history.read(fact.input)
+        if self.past is None:
+            self.past = history.read(fact.input)
+        return self.past
 
 
 @dataclass(slots=True)
@@ -305,12 +316,15 @@ class Foreign:
             key=lambda held: held.view.start,
             default=None,
         )
-        if first is None or not isinstance(first.reading.fact, ModelCall):
+        if first is None or not isinstance(first.reading.fact, ModelCall) or not first.reading.fact.has_content:
             return None
+        past = first.history_of(first.reading.fact)
         who, above = self._identity(first)
         before = _goes_on_from(trace.spans)
         fact = _going_on(first.reading.fact, [before.get(link.span_id) for link in above])
-        return self.turns.missing(self._call(first.view, fact, who, above))
+        if past.is_alone and fact.previous_response_id is None:
+            return None
+        return self.turns.missing(self._call(first, fact, who, above))
 
     @staticmethod
     def _knows_itself(wants: str | int, trace: _Trace) -> bool:
@@ -394,7 +408,7 @@ class Foreign:
                     self._say(view, "the same call as another span has told")
                     continue
                 fact = _going_on(fact, [before.get(link.span_id) for link in units])
-                turn: Turn | None = self.turns.add(self._call(view, fact, who, units))
+                turn: Turn | None = self.turns.add(self._call(held, fact, who, units))
                 self._cover(view, units)
                 if not fact.has_content and not fact.has_failed:
                     self._hint(view)
@@ -439,7 +453,8 @@ class Foreign:
             for link in above
         )
 
-    def _call(self, view: SpanView, fact: ModelCall, who: Identity, above: list[Link]) -> Call:
+    def _call(self, held: Held, fact: ModelCall, who: Identity, above: list[Link]) -> Call:
+        view = held.view
         owner, alone = self._owners_of(view, who)
         return Call(
             span=(view.trace_id, view.span_id),
@@ -448,7 +463,7 @@ class Foreign:
             alone=alone,
             start=view.start,
             end=view.end,
-            history=history.read(fact.input),
+            history=held.history_of(fact),
             answer=history.answer(fact.output),
             request_model=fact.request_model,
             response_model=fact.response_model,
