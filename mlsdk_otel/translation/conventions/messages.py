@@ -262,7 +262,7 @@ class _Parts:
         call = {**raw, **inner} if isinstance(inner, Mapping) else raw
         self.requests.append(
             ToolRequest(
-                name=reading.name(first(call, _NAMES) or (inner if isinstance(inner, str) else None)),
+                name=_name(first(call, _NAMES) or (inner if isinstance(inner, str) else None)),
                 call_id=reading.identifier(first(call, _CALL_IDS)),
                 arguments=arguments(first(call, _ARGUMENTS)),
             )
@@ -279,6 +279,12 @@ class _Parts:
         if self.results and not self.requests and not text:
             role, text = "tool", None
         return Message(role, text, tuple(self.requests), tuple(self.results))
+
+
+def _name(raw: object) -> str | None:
+    """The name of a function, without the quotes that CrewAI's instrumentation leaves around it."""
+    read = reading.text(raw)
+    return reading.name(read.strip(" '\"")) if read else None
 
 
 def _tool(raw: Mapping[str, object]) -> Message:
