@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mlsdk_otel import attributes as names
-from mlsdk_otel.translation.conventions import flattened, identity, messages, reading
+from mlsdk_otel.translation.conventions import flattened, identity, messages, reading, streams
 from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRun, Usage
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
@@ -55,16 +55,20 @@ def model_call(
 ) -> Reading:
     """A model call, completed by what its attributes say."""
     own = view.attributes
-    failed = has_failed(view)
+    says_something = messages.says_anything(answer)
+    left = says_something and streams.is_left(own)
+    failed = has_failed(view) and not left
+    counted = usage(own) if tokens is None else tokens
     call = ModelCall(
         input=sent,
-        output=() if failed and not messages.says_anything(answer) else answer,
+        output=() if failed and not says_something else answer,
         request_model=reading.name(request_model or own.get(names.REQUEST_MODEL)),
         response_model=reading.name(response_model or own.get(names.RESPONSE_MODEL)),
-        usage=usage(own) if tokens is None else tokens,
+        usage=counted,
         response_id=reading.identifier(response_id or own.get(names.RESPONSE_ID)),
         previous_response_id=reading.identifier(previous or previous_response(own)),
         has_failed=failed,
+        is_partial=left or (says_something and streams.is_cut(own, is_counted=counted != Usage())),
         has_content=messages.says_anything((*sent, *answer)),
     )
     return Reading(call, identity.of(own))
