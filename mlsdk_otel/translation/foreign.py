@@ -22,9 +22,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mlsdk import events
 from mlsdk.errors import InvalidEventError
-from mlsdk.events import Event, Value
+from mlsdk.events import Event
 from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions, history
 from mlsdk_otel.translation.conventions import identity, reading
@@ -35,6 +34,7 @@ from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.lifetime import Lifetimes
 from mlsdk_otel.translation.lineage import Lineage, Link, filled
 from mlsdk_otel.translation.spanview import EventView, SpanView
+from mlsdk_otel.translation.telling import telling
 from mlsdk_otel.translation.turns import MAX_REMEMBERED, Call, Owner, Run, Turn, Turns
 
 HOLD: Final = 30.0
@@ -528,45 +528,11 @@ class Foreign:
             self._owners.popitem(last=False)
 
     def _events(self, turn: Turn, now: float, *, with_all: bool) -> list[Event]:
-        functions = [
-            function
-            for function in sorted(turn.functions, key=lambda function: function.moment)
-            if function.name and (function.is_known_to_have_run or (with_all and turn.answering is None))
-        ]
-        answering = turn.answering if turn.said else None
-        same = [] if answering is None else [call for call in turn.calls if _is_same_model(call, answering)]
-        rest = [_usage([call], call) for call in turn.calls if call not in same]
-        others = [usage for usage in rest if len(usage) == _WHOLE]
-        if not functions and answering is None and not others:
+        told = telling(turn, with_all=with_all)
+        if told.is_empty:
             return []
         who, found = self.lifetimes.begin(turn.owner, turn.start, turn.end, now)
-        conversation_id = turn.owner.conversation_id
-        found += [
-            events.function_call(
-                who,
-                function.moment // 1000,
-                conversation_id=conversation_id,
-                name=str(function.name),
-                args=function.arguments,
-                result=function.result,
-                runtime=function.runtime,
-            )
-            for function in functions
-        ]
-        if answering is not None:
-            found.append(
-                events.turn(
-                    who,
-                    answering.end // 1000,
-                    conversation_id=conversation_id,
-                    user=turn.utterance or "",
-                    assistant=turn.answer or "",
-                    usage=_usage(same, answering),
-                    properties={"partial": True} if answering.is_partial else None,
-                )
-            )
-        found += [events.usage(who, turn.end // 1000, conversation_id=conversation_id, usage=usage) for usage in others]
-        return found
+        return found + told.events(who)
 
     # -- for whoever asks why -----------------------------------------------------------------------------------------
 
@@ -592,8 +558,6 @@ class Foreign:
 _ANSWERS: Final = frozenset({"gen_ai.choice", "gen_ai.client.inference.operation.details"})
 """The log records that have a call's answer."""
 _MAX_HINTS: Final = 20
-_WHOLE: Final = 3
-"""A model and both counts: the service takes no usage with less."""
 
 
 def _size(view: SpanView) -> int:
@@ -631,22 +595,3 @@ def _answer_of(output: tuple[Message, ...]) -> str | None:
         if message.role == "assistant" and message.text:
             return message.text
     return None
-
-
-def _is_same_model(call: Call, other: Call) -> bool:
-    return call is other or not {call.request_model, call.response_model}.isdisjoint(
-        {other.request_model, other.response_model} - {None}
-    )
-
-
-def _usage(calls: list[Call], answering: Call) -> dict[str, Value]:
-    """What calls of one model cost together; what none of them told is left out."""
-    found: dict[str, Value] = {}
-    model = answering.response_model or answering.request_model
-    if model is not None:
-        found["model"] = model
-    for name, field_name in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
-        told = [tokens for call in calls if (tokens := getattr(call.usage, field_name)) is not None]
-        if told:
-            found[name] = sum(told)
-    return found
