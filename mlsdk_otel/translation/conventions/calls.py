@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from mlsdk_otel import attributes as names
@@ -59,6 +60,8 @@ def model_call(
     left = says_something and streams.is_left(own)
     failed = has_failed(view) and not left
     counted = usage(own) if tokens is None else tokens
+    if _is_google(own):
+        sent = tuple(_without_wrapping(message) if message.results else message for message in sent)
     call = ModelCall(
         input=sent,
         output=() if failed and not says_something else answer,
@@ -126,6 +129,21 @@ def indexed(attributes: Attributes, prefix: str, *, role: str) -> tuple[Message,
             held["content"] = flattened.rows(content)
         found.append(held)
     return messages.history(found, role=role)
+
+
+def _is_google(attributes: Attributes) -> bool:
+    provider = messages.first(attributes, (names.PROVIDER, names.SYSTEM, "llm.provider"))
+    return isinstance(provider, str) and provider.lower().startswith(("gcp", "gemini", "google", "vertex"))
+
+
+def _without_wrapping(message: Message) -> Message:
+    """Google's kits wrap the text that a function gave, `{"result": text}`, and libraries keep that as text."""
+    results = []
+    for given in message.results:
+        told = reading.mapping(given.result)
+        is_wrapped = told is not None and set(told) == {"result"} and isinstance(told["result"], str)
+        results.append(replace(given, result=messages.result(told)) if is_wrapped else given)
+    return replace(message, results=tuple(results))
 
 
 def _count(attributes: Attributes, keys: Iterable[str]) -> int | None:
