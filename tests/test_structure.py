@@ -84,6 +84,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/history",
     "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
+    "mlsdk_otel/translation/telling",
     "mlsdk_otel/translation/lineage",
     "mlsdk_otel/translation/lifetime",
     "mlsdk_otel/translation/foreign",
