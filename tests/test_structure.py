@@ -81,10 +81,17 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",
+    "mlsdk_otel/translation/history",
+    "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
+    "mlsdk_otel/translation/telling",
+    "mlsdk_otel/translation/lineage",
+    "mlsdk_otel/translation/lifetime",
+    "mlsdk_otel/translation/foreign",
     "mlsdk_otel/translation/state",
     "mlsdk_otel/translation/translator",
     "mlsdk_otel/config",
+    "mlsdk_otel/baggage",
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/metrics",
@@ -96,6 +103,13 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/instrumentation/*",
     "mlsdk_otel/setup",
     "mlsdk_otel/entry_points",
+    "mlsdk_otel/doctor/facts",
+    "mlsdk_otel/doctor/clients",
+    "mlsdk_otel/doctor/checks",
+    "mlsdk_otel/doctor/collecting",
+    "mlsdk_otel/doctor/__main__",
+    "mlsdk_otel/explain/report",
+    "mlsdk_otel/explain/__main__",
     "mlsdk_otel/__main__",
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
@@ -103,6 +117,8 @@ OTEL_USES: Final = {
     "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/waiting", "mlsdk/delivery"],
     "mlsdk_otel/setup": ["mlsdk/disabled"],
     "mlsdk_otel/instrumentation": ["mlsdk/session", "mlsdk/client"],
+    "mlsdk_otel/doctor": ["mlsdk/doctor"],
+    "mlsdk_otel/__main__": ["mlsdk/commands"],
 }
 # A stand-in for the service that shared code with the sender would agree with the sender's mistakes.
 LOCAL_USES: Final = {"mlsdk/local": ["mlsdk/local", "mlsdk/models"]}
@@ -144,6 +160,9 @@ PURE: Final = [
     "mlsdk/local/page/versions",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
+    "mlsdk_otel/doctor/facts",
+    "mlsdk_otel/doctor/clients",
+    "mlsdk_otel/doctor/checks",
 ]
 # Not starred in the design, but nothing more than data: the pure modules may use it.
 PLAIN_DATA: Final = ["mlsdk/models"]
@@ -275,3 +294,12 @@ def test_importing_the_sdk_loads_nothing_heavy(statement: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     loaded = {name.partition(".")[0] for name in json.loads(result.stdout)}
     assert loaded & {"aiohttp", "pydantic", "pydantic_core", "opentelemetry", "wrapt", "mlsdk_otel"} == set()
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("name", ["MindlyticsSpanExporter", "MindlyticsSpanProcessor", "configure"])
+def test_importing_the_otel_road_loads_no_http(name: str) -> None:
+    """It takes longer to load than all the rest; who makes an exporter loads it."""
+    program = f"from mlsdk_otel import {name}\nimport sys\nprint('aiohttp' in sys.modules)"
+    result = child.run(program)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "False\n", "")

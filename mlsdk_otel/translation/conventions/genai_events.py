@@ -58,12 +58,11 @@ def tool(view: SpanView) -> ToolRun:
 
 def _message(event: EventView, role: str) -> tuple[Message, ...]:
     fields = _fields(event)
-    content = messages.loaded(fields.get("content"))
-    if not isinstance(content, str | Mapping) and fields.get("content") is not None and content is not None:
-        # A list of parts is one message; a scalar is text that happens to be JSON.
-        content = content if isinstance(content, list | tuple) else fields["content"]
-    elif isinstance(content, Mapping) and not ("parts" in content or "role" in content):
-        content = fields["content"]
+    content = fields.get("content")
+    if isinstance(content, str) and content.startswith("{"):
+        # Google's content is a structure; other text that happens to be JSON is what was said.
+        found = messages.loaded(content)
+        content = found if isinstance(found, Mapping) and "parts" in found else content
     message = messages.one({**fields, "role": _role(fields, role), "content": content}, role=role)
     return () if message is None else (message,)
 
@@ -92,8 +91,8 @@ def _choice(event: EventView) -> tuple[Message, ...]:
 
 
 def _fields(event: EventView) -> Mapping[str, object]:
-    if isinstance(event.body, Mapping):
-        return event.body
+    if (told := reading.mapping(event.body)) is not None:  # Semantic Kernel's body is JSON text
+        return told
     for key in _IN_ONE:
         if (told := reading.mapping(event.attributes.get(key))) is not None:
             return told
