@@ -1,8 +1,8 @@
 """Texts in one event for each message, as OpenTelemetry's GenAI conventions had them up to 1.36.
 
-The event is a log record (`opentelemetry-instrumentation-openai-v2`), an event of the span (Strands, Azure), or one of a
-list in an attribute (pydantic-ai's first format); its fields are the record's body, attributes of the event, or JSON
-text in one attribute.
+The event is a log record (`opentelemetry-instrumentation-openai-v2`), an event of the span (Strands, Azure), or one
+of a list in an attribute (pydantic-ai's first format); its fields are the record's body, attributes of the event, or
+JSON text in one attribute.
 """
 
 from __future__ import annotations
