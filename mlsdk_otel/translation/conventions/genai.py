@@ -127,8 +127,12 @@ def _tool_run(view: SpanView) -> Reading | None:
     if own.get(names.TOOL_NAME) == _MERGED:
         return None
     told = genai_events.tool(view)
-    arguments = messages.first(own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments"))
-    result = messages.first(own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output"))
+    arguments = messages.first(
+        own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments", "tool_arguments")
+    )
+    result = messages.first(
+        own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response")
+    )
     call_id = own.get(names.TOOL_CALL_ID)
     arguments, result, call_id = _langchain(arguments, result, call_id)
     if _IS_GOOGLE in own and isinstance(result, str):

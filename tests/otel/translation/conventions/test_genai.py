@@ -89,6 +89,11 @@ def test_a_run_of_a_function() -> None:
     assert fact(view("execute_tool", **attributes)) == ToolRun("f", "c", '{"a": 1}', "[1, 2]")
 
 
+def test_a_run_as_pydantic_ai_told_it_up_to_its_second_format() -> None:
+    attributes = {"gen_ai.tool.name": "f", "tool_arguments": '{"a": 1}', "tool_response": "snow"}
+    assert fact(view("execute_tool", **attributes)) == ToolRun("f", None, '{"a": 1}', "snow")
+
+
 def test_a_run_names_its_function_in_the_name_of_the_span_at_least() -> None:
     assert fact(span("execute_tool f", **{"gen_ai.operation.name": "execute_tool"})) == ToolRun("f")
 

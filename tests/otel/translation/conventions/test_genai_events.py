@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from support.spans import event, span
 
 from mlsdk_otel.translation.conventions import genai_events
@@ -107,3 +108,17 @@ def test_a_function_tells_what_it_was_given_and_what_it_gave() -> None:
         )
     )
     assert run == ToolRun(None, "c", '{"city": "Oslo"}', "snow")
+
+
+def test_all_events_are_json_in_one_attribute_of_the_span() -> None:
+    """So pydantic-ai had it in its first format."""
+    listed = [
+        {"event.name": "gen_ai.system.message", "content": "Be brief.", "role": "system"},
+        {"event.name": "gen_ai.user.message", "content": "Hi", "role": "user"},
+        {"event.name": "gen_ai.choice", "index": 0, "message": {"role": "assistant", "content": "Hello."}},
+        {"content": "without a name"},
+        "no event",
+    ]
+    sent, answer = genai_events.exchange(span("chat", events=orjson.dumps(listed).decode()))
+    assert sent == (Message("system", "Be brief."), Message("user", "Hi"))
+    assert answer == (Message("assistant", "Hello."),)

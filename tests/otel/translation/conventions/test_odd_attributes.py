@@ -49,7 +49,7 @@ VALUES: Final = STRUCTURES | STRUCTURES.map(as_json)
 KEYS: Final = st.sampled_from(
     sorted({key for recording in corpus.recorded() for view in recording.views for key in view.attributes})
     + sorted({*conventions.MARKERS, *identity.MARKERS, "ai.prompt", "ai.prompt.messages", "ai.response.toolCalls"})
-    + ["request_data", "response_data", "gcp.vertex.agent.llm_response", "logfire.msg"]
+    + ["request_data", "response_data", "events", "gcp.vertex.agent.llm_response", "logfire.msg"]
 )
 OPERATIONS: Final = st.sampled_from(
     ["chat", "execute_tool", "invoke_agent", "LLM", "TOOL", "AGENT", "ai.toolCall", "ai.streamText.doStream", "tool"]
