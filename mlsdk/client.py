@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from mlsdk import config, events
 from mlsdk.callbacks import Callback, CallbackRunner
-from mlsdk.clock import SystemClock
+from mlsdk.clock import Clock, SystemClock
 from mlsdk.disabled import Nowhere
 from mlsdk.errors import DeliveryError, MindlyticsError
 from mlsdk.events import Value
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CLOCK: Final = SystemClock()
+_CLOCK: Clock = SystemClock()
 """One for all clients: their sessions' timestamps can then be compared."""
 _LISTEN_TIMEOUT: Final = 10.0
 """Seconds that `start_listening` and `stop_listening` wait for the connection, at most."""
@@ -136,6 +136,7 @@ class Client:
             config.log_to_stderr()
         self._before_send = config.hook(before_send, os.environ) if self._config.enabled else None
         self._door: Delivery | Nowhere = _door(self._config)
+        self._clock: Clock = _CLOCK
         self._sessions: WeakSet[Session] = WeakSet()
         self._sessions_lock = threading.Lock()
         self._listener: Listener | None = None
@@ -199,7 +200,7 @@ class Client:
             InvalidEventError: An argument is wrong.
         """
         surroundings = Surroundings(
-            config=self._config, door=self._door, clock=_CLOCK, wait=self._wait, before_send=self._before_send
+            config=self._config, door=self._door, clock=self._clock, wait=self._wait, before_send=self._before_send
         )
         session = Session(
             surroundings,

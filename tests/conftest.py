@@ -13,6 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import environment
 
+# The fixtures that users have; not beside another distribution's `mlsdk`, which has none.
+pytest_plugins = [] if importlib.util.find_spec("mlsdk_otel") is None else ["mlsdk.testing"]
+
 # Before any fixture: a server of session scope must not see the variables either.
 environment.clean()
 

@@ -65,6 +65,7 @@ SDK_ORDER: Final = [
     "mlsdk/helpers/langchain",
     "mlsdk/helpers/langgraph",
     "mlsdk/local/*",
+    "mlsdk/memory",
     "mlsdk/testing",
     "mlsdk/doctor/findings",
     "mlsdk/doctor/checks",

@@ -694,13 +694,17 @@ class Delivery:
         """Seconds that the process may take at its end."""
         return self._config.limits.exit_timeout
 
-    def finish(self) -> None:
-        """Ends the sessions that are open, and hurries from now on."""
+    def end_sessions(self) -> None:
+        """Has the sessions that are open offer their ends; nobody else will."""
         for session in _members(self._open):
             try:
                 session.abandon()
             except Exception as problem:  # noqa: PERF203  (the others are to be ended all the same)
                 logger.error("a session could not be ended: %s", type(problem).__name__)
+
+    def finish(self) -> None:
+        """Ends the sessions that are open, and hurries from now on."""
+        self.end_sessions()
         self.settled()
         self._is_exiting = True
         self._inbox.append(self._save_if_due)
@@ -793,3 +797,9 @@ def delivery_for(config: Config) -> Delivery:
         elif config.spool is not None:
             delivery.use_spool(config.spool)
         return delivery
+
+
+def deliveries() -> list[tuple[Connection, Delivery]]:
+    """Those of this process, each with its connection."""
+    with _registry_lock:
+        return list(_deliveries.items())

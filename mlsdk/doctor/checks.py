@@ -22,7 +22,17 @@ KNOWN_VARIABLES: Final = frozenset(
     f"{PREFIX}{name}"
     for name in (
         *("API_KEY", "PROJECT_ID", "SERVER_BASE", "WSS_BASE", "DISABLED", "EXIT_TIMEOUT", "PROXY", "CA_FILE"),
-        *("BEFORE_SEND", "SPOOL_DIR", "DEVICE_ID", "CAPTURE_CONTENT", "OTEL_DELIVERY", "OTEL_PROCESSOR"),
+        *(
+            "BEFORE_SEND",
+            "SPOOL_DIR",
+            "SPOOL_MODE",
+            "SPOOL_BYTES",
+            "SPOOL_WINDOW",
+            "DEVICE_ID",
+            "CAPTURE_CONTENT",
+            "OTEL_DELIVERY",
+            "OTEL_PROCESSOR",
+        ),
         *("OTEL_HOLD_SECONDS", "OTEL_SESSION_IDLE_SECONDS", "OTEL_END_ON_SHUTDOWN"),
     )
 )

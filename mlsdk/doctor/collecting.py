@@ -41,6 +41,10 @@ _ALONE: Final = (
     "MLSDK_PROXY",
     "MLSDK_CA_FILE",
     "MLSDK_EXIT_TIMEOUT",
+    "MLSDK_SPOOL_DIR",
+    "MLSDK_SPOOL_MODE",
+    "MLSDK_SPOOL_BYTES",
+    "MLSDK_SPOOL_WINDOW",
 )
 _STAND_IN: Final = "x"
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import mlsdk.sync
 from mlsdk import Client, Session, config
 from mlsdk.clock import SystemClock
-from mlsdk.delivery.masking import BeforeSend
 from mlsdk.errors import DeliveryError
-from mlsdk.events import Event
+from mlsdk.events import format_timestamp
 from mlsdk.local import LocalMindlytics
+from mlsdk.memory import FakeClock, MemoryDelivery
 from mlsdk.session import Surroundings
 from mlsdk.waiting import Suspending
 
@@ -76,55 +75,18 @@ def names(events: Iterable[Mapping[str, Any]]) -> list[str]:
     return [event.get("event", event["type"]) for event in events]
 
 
-class MemoryDoor:
+class MemoryDoor(MemoryDelivery):
     """A door (see `mlsdk.session.Door`) that keeps what is offered; everything is settled at once."""
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.open: set[Session] = set()
 
-    def offer(
-        self,
-        event: Event,
-        *,
-        observer: object = None,
-        before_send: BeforeSend | None = None,
-        on_settled: Callable[[bool], None] | None = None,
-    ) -> None:
-        self.events.append(event)
-        if on_settled is not None:
-            on_settled(True)
-
-    def settled(self, session_ids: object = None) -> Future[bool]:
-        done: Future[bool] = Future()
-        done.set_result(True)
-        return done
-
-    def hold(self, session_id: str) -> None: ...
-
-    def let_go(self, session_id: str) -> None: ...
-
-    def opened(self, session: Session) -> None:
-        self.open.add(session)
-
-    def closed(self, session: Session) -> None:
-        self.open.discard(session)
-
-
-class HandClock:
-    """A clock that stands still until it is moved; in microseconds since 1970."""
+class HandClock(FakeClock):
+    """A clock that stands still until it is moved; made with microseconds since 1970."""
 
     def __init__(self, now: int = 1_750_000_000_000_000) -> None:
-        self.time = now
-
-    def now(self) -> int:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time / 1e6
+        super().__init__(format_timestamp(now))
 
     def pass_by(self, seconds: float) -> None:
-        self.time += round(seconds * 1e6)
+        self.advance(seconds)
 
 
 def session_at(door: MemoryDoor, *, clock: HandClock | None = None, **arguments: Any) -> Session:
