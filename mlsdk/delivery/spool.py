@@ -34,7 +34,7 @@ from mlsdk.delivery.lease import Lease
 logger = logging.getLogger(__name__)
 
 _BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
-_WRITTEN_AT_ONCE: Final = 500
+_WRITTEN_AT_ONCE: Final = 2000
 
 
 class NoRoomError(OSError):
