@@ -141,6 +141,7 @@ PURE: Final = [
     "mlsdk/doctor/checks",
     "mlsdk/helpers/runs",
     "mlsdk/local/faults",
+    "mlsdk/local/naming",
     "mlsdk/local/records",
     "mlsdk/local/users",
     "mlsdk/local/index",
