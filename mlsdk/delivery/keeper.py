@@ -88,6 +88,11 @@ class Keeper:
         return self._is_ahead or self._in_trouble
 
     @property
+    def rest(self) -> float:
+        """Seconds until the next look while there is nothing to do but to find what others leave."""
+        return LOOK_AGAIN
+
+    @property
     def pause(self) -> float:
         """Seconds that an event may stay in memory alone while all are written."""
         return self.spooling.window if self.saves else LOOK

@@ -29,10 +29,8 @@ from weakref import WeakSet
 from mlsdk import native, waiting
 from mlsdk.clock import jitter
 from mlsdk.config import Config, Connection, Spooling
-from mlsdk.delivery.box import Found
 from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
-from mlsdk.delivery.keeper import LOOK_AGAIN, Keeper
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
 from mlsdk.delivery.worker import MAX_SENDING, Worker
@@ -40,6 +38,8 @@ from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
 
 if TYPE_CHECKING:
+    from mlsdk.delivery.box import Found
+    from mlsdk.delivery.keeper import Keeper
     from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
+"""Dropped because the service does not want it."""
 SPOOL_FULL: Final = "spool_full"
 """Dropped from the disk, where there was no room for newer ones."""
 SPOOL_DAMAGED: Final = "spool_damaged"
@@ -56,7 +57,8 @@ _GATHERED: Final = 100
 """Calls in the inbox for which the sender is asked to look, however busy it is."""
 _STATS_TIMEOUT: Final = 1.0
 """Seconds that a look at the ledger may take, at most."""
-"""Dropped because the service does not want it."""
+_AFTER_MISTAKE: Final = 30.0
+"""Seconds until the spool is looked at again after a mistake of our own."""
 _BEGIN_AGAIN: Final = 60.0
 """Seconds between two tries to begin at all."""
 _REFUSED_THING: Final = {
@@ -248,6 +250,8 @@ class Delivery:
         """Keeps events on disk from now on, unless that is done already; the first directory given is the one."""
         known = self._config.spool
         if known is None:
+            import mlsdk.delivery.keeper  # noqa: F401 - not on the sender's thread, see delivery_for()
+
             self._config = replace(self._config, spool=spooling)
             self._inbox.append(partial(self._open_keeper, spooling))
             self._pump(is_awaited=True)
@@ -255,6 +259,8 @@ class Delivery:
             logger.warning("one delivery has one spool: spool_dir is what the first client of it was given")
 
     def _open_keeper(self, spooling: Spooling) -> None:
+        from mlsdk.delivery.keeper import Keeper  # with all that writes to disks: most have no spool
+
         self._keeper = Keeper(
             spooling, self._config.connection, memory_bytes=self._config.limits.queue_bytes, now=_loop_time
         )
@@ -606,7 +612,7 @@ class Delivery:
             if keeper is None:
                 await stirred.wait()
             else:
-                pause = LOOK_AGAIN if is_at_rest else keeper.pause
+                pause = keeper.rest if is_at_rest else keeper.pause
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stirred.wait(), pause)
             stirred.clear()
@@ -614,7 +620,7 @@ class Delivery:
                 self._keep()
             except Exception as problem:
                 logger.error("the spool made a mistake: %s", type(problem).__name__, exc_info=problem)
-                await asyncio.sleep(LOOK_AGAIN)
+                await asyncio.sleep(_AFTER_MISTAKE)
 
     def _keep(self) -> None:
         """Writes what is due, and brings back from the disk what there is room for. On the sender's thread.
