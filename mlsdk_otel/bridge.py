@@ -171,7 +171,7 @@ class Bridge:
     def passed(self, link: Link) -> None:
         """A span of no interest has started or ended; it may stand above some that are."""
         self._passed.append(link)
-        if link.is_root and self.awaits(link.trace_id):
+        if self.awaits(link.trace_id):
             self.ended(())
 
     def ended(

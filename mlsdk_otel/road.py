@@ -17,7 +17,7 @@ from mlsdk.errors import ConfigurationError
 from mlsdk.waiting import running_loop
 from mlsdk_otel import attributes as names
 from mlsdk_otel import config
-from mlsdk_otel.bridge import Bridge, bridge_for, log_mistake
+from mlsdk_otel.bridge import Bridge, bridge_for, bridges, log_mistake
 from mlsdk_otel.config import Settings
 from mlsdk_otel.metrics import Component, instruments
 from mlsdk_otel.translation.conventions import claims_attributes, identity, native
@@ -263,6 +263,12 @@ def link_of(span: ReadableSpan, *, has_ended: bool = True) -> Link:
         dict(attributes) if attributes and not identity.MARKERS.isdisjoint(attributes) else None,
         span.name in SPAN_NAMES,
     )
+
+
+def in_use(span: ReadableSpan) -> None:
+    """A session's span is about to stand above whatever starts: exporters see it only when it has ended."""
+    for bridge in bridges():
+        bridge.passed(link_of(span, has_ended=False))
 
 
 def is_made_here(span: ReadableSpan) -> bool:

@@ -319,21 +319,26 @@ class Buffer:
 
     def settle(self, entries: Iterable[Entry], *, reason: str | None = None) -> None:
         """Accounts for events of a batch, in their order within a session: delivered, or dropped for a reason."""
-        for entry in entries:
-            session_id = entry.session_id
-            session = self._sessions.get(session_id)
-            if session is None or not session.flying or session.flying[0] is not entry:
-                raise RuntimeError("events of a session must settle in their order")
-            session.flying.popleft()
-            self._queued -= 1
-            self._bytes -= len(entry.body)
+        settled = size = 0
+        try:
+            for entry in entries:
+                session_id = entry.session_id
+                session = self._sessions.get(session_id)
+                if session is None or not session.flying or session.flying[0] is not entry:
+                    raise RuntimeError("events of a session must settle in their order")
+                session.flying.popleft()
+                settled += 1
+                size += len(entry.body)
+                if not session.flying:
+                    self._make_ready(session_id, session)
+                    self._forget_if_done(session_id, session)
+        finally:
+            self._queued -= settled
+            self._bytes -= size
             if reason is None:
-                self._delivered += 1
+                self._delivered += settled
             else:
-                self.count_dropped(reason)
-            if not session.flying:
-                self._make_ready(session_id, session)
-                self._forget_if_done(session_id, session)
+                self.count_dropped(reason, settled)
 
     def hold(self, session_id: str) -> None:
         """Keeps a session's events here until `let_go`."""

@@ -2,7 +2,8 @@
 
 When things are sent, with a processor as with an exporter:
 
-- what ran below a local root (a span without a parent in this process): when that root has ended;
+- what ran below a local root (a span without a parent in this process, or below a session of `mlsdk`): when that has
+  ended;
 - a span that ends after its root, of a stream say: after `LATE` seconds, with others of the kind;
 - what waits for a root that does not come, or for a log record with its texts: after `hold` seconds;
 - a call that goes on from something that was not seen (the result of a function that nobody has asked for, a history or
@@ -21,18 +22,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mlsdk import events
 from mlsdk.errors import InvalidEventError
-from mlsdk.events import Event, Value
+from mlsdk.events import Event
 from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions, history
 from mlsdk_otel.translation.conventions import identity, reading
 from mlsdk_otel.translation.conventions.native import session_of_trace
 from mlsdk_otel.translation.duplicates import without_duplicates
 from mlsdk_otel.translation.facts import Enclosure, Identity, Loss, Message, ModelCall, Reading, ToolRun
+from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.lifetime import Lifetimes
 from mlsdk_otel.translation.lineage import Lineage, Link, filled
 from mlsdk_otel.translation.spanview import EventView, SpanView
+from mlsdk_otel.translation.telling import telling
 from mlsdk_otel.translation.turns import MAX_REMEMBERED, Call, Owner, Run, Turn, Turns
 
 HOLD: Final = 30.0
@@ -53,12 +55,22 @@ class Held:
     Attributes:
         size: Characters of text in it.
         lacks: It has no texts, and a log record may bring them.
+        past: The input of a call, in short.
     """
 
     view: SpanView
     reading: Reading
     size: int
     lacks: bool = False
+    past: History | None = None
+
+    def history_of(self, fact: ModelCall) -> History:
+        """The input in short, read once; `fact` may be what several spans tell together."""
+        if fact is not self.reading.fact:
+            return history.read(fact.input)
+        if self.past is None:
+            self.past = history.read(fact.input)
+        return self.past
 
 
 @dataclass(slots=True)
@@ -159,7 +171,7 @@ class Foreign:
         trace.spans.append(held)
         self._held += 1
         self._bytes += held.size
-        if link.is_root:
+        if self._is_top(link):
             self._due[view.trace_id] = None
         elif not trace.is_due and self._is_below_an_ended_root(view):
             self._late.setdefault(view.trace_id, now + LATE)
@@ -170,7 +182,7 @@ class Foreign:
         links = list(links)
         self.lineage.add(links)
         for link in links:
-            if link.is_root and link.trace_id in self.waiting:
+            if link.trace_id in self.waiting and self._is_top(link):
                 self._due[link.trace_id] = None
         return self.settle(now) if is_last else []
 
@@ -267,6 +279,11 @@ class Foreign:
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
+    def _is_top(self, link: Link) -> bool:
+        """Whether nothing above a span of this process is waited for: a session of ours may last for days."""
+        above = next(self.lineage.above(link.trace_id, link.parent_id), None)
+        return link.is_root or (above is not None and above.is_native)
+
     def _is_below_an_ended_root(self, view: SpanView) -> bool:
         return any(link.is_root for link in self.lineage.above(view.trace_id, view.parent_id))
 
@@ -299,12 +316,15 @@ class Foreign:
             key=lambda held: held.view.start,
             default=None,
         )
-        if first is None or not isinstance(first.reading.fact, ModelCall):
+        if first is None or not isinstance(first.reading.fact, ModelCall) or not first.reading.fact.has_content:
             return None
+        past = first.history_of(first.reading.fact)
         who, above = self._identity(first)
         before = _goes_on_from(trace.spans)
         fact = _going_on(first.reading.fact, [before.get(link.span_id) for link in above])
-        return self.turns.missing(self._call(first.view, fact, who, above))
+        if past.is_alone and fact.previous_response_id is None:
+            return None
+        return self.turns.missing(self._call(first, fact, who, above))
 
     @staticmethod
     def _knows_itself(wants: str | int, trace: _Trace) -> bool:
@@ -388,7 +408,7 @@ class Foreign:
                     self._say(view, "the same call as another span has told")
                     continue
                 fact = _going_on(fact, [before.get(link.span_id) for link in units])
-                turn: Turn | None = self.turns.add(self._call(view, fact, who, units))
+                turn: Turn | None = self.turns.add(self._call(held, fact, who, units))
                 self._cover(view, units)
                 if not fact.has_content and not fact.has_failed:
                     self._hint(view)
@@ -433,7 +453,8 @@ class Foreign:
             for link in above
         )
 
-    def _call(self, view: SpanView, fact: ModelCall, who: Identity, above: list[Link]) -> Call:
+    def _call(self, held: Held, fact: ModelCall, who: Identity, above: list[Link]) -> Call:
+        view = held.view
         owner, alone = self._owners_of(view, who)
         return Call(
             span=(view.trace_id, view.span_id),
@@ -442,7 +463,7 @@ class Foreign:
             alone=alone,
             start=view.start,
             end=view.end,
-            history=history.read(fact.input),
+            history=held.history_of(fact),
             answer=history.answer(fact.output),
             request_model=fact.request_model,
             response_model=fact.response_model,
@@ -507,45 +528,11 @@ class Foreign:
             self._owners.popitem(last=False)
 
     def _events(self, turn: Turn, now: float, *, with_all: bool) -> list[Event]:
-        functions = [
-            function
-            for function in sorted(turn.functions, key=lambda function: function.moment)
-            if function.name and (function.is_known_to_have_run or (with_all and turn.answering is None))
-        ]
-        answering = turn.answering if turn.said else None
-        same = [] if answering is None else [call for call in turn.calls if _is_same_model(call, answering)]
-        rest = [_usage([call], call) for call in turn.calls if call not in same]
-        others = [usage for usage in rest if len(usage) == _WHOLE]
-        if not functions and answering is None and not others:
+        told = telling(turn, with_all=with_all)
+        if told.is_empty:
             return []
         who, found = self.lifetimes.begin(turn.owner, turn.start, turn.end, now)
-        conversation_id = turn.owner.conversation_id
-        found += [
-            events.function_call(
-                who,
-                function.moment // 1000,
-                conversation_id=conversation_id,
-                name=str(function.name),
-                args=function.arguments,
-                result=function.result,
-                runtime=function.runtime,
-            )
-            for function in functions
-        ]
-        if answering is not None:
-            found.append(
-                events.turn(
-                    who,
-                    answering.end // 1000,
-                    conversation_id=conversation_id,
-                    user=turn.utterance or "",
-                    assistant=turn.answer or "",
-                    usage=_usage(same, answering),
-                    properties={"partial": True} if answering.is_partial else None,
-                )
-            )
-        found += [events.usage(who, turn.end // 1000, conversation_id=conversation_id, usage=usage) for usage in others]
-        return found
+        return found + told.events(who)
 
     # -- for whoever asks why -----------------------------------------------------------------------------------------
 
@@ -571,8 +558,6 @@ class Foreign:
 _ANSWERS: Final = frozenset({"gen_ai.choice", "gen_ai.client.inference.operation.details"})
 """The log records that have a call's answer."""
 _MAX_HINTS: Final = 20
-_WHOLE: Final = 3
-"""A model and both counts: the service takes no usage with less."""
 
 
 def _size(view: SpanView) -> int:
@@ -610,22 +595,3 @@ def _answer_of(output: tuple[Message, ...]) -> str | None:
         if message.role == "assistant" and message.text:
             return message.text
     return None
-
-
-def _is_same_model(call: Call, other: Call) -> bool:
-    return call is other or not {call.request_model, call.response_model}.isdisjoint(
-        {other.request_model, other.response_model} - {None}
-    )
-
-
-def _usage(calls: list[Call], answering: Call) -> dict[str, Value]:
-    """What calls of one model cost together; what none of them told is left out."""
-    found: dict[str, Value] = {}
-    model = answering.response_model or answering.request_model
-    if model is not None:
-        found["model"] = model
-    for name, field_name in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
-        told = [tokens for call in calls if (tokens := getattr(call.usage, field_name)) is not None]
-        if told:
-            found[name] = sum(told)
-    return found

@@ -39,6 +39,11 @@ class History:
     results: tuple[ToolResult, ...] = ()
     system: int = 0
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it begins something, as far as the messages tell."""
+        return self.place == BEGINNING and len(self.said) < 2 and not self.requests and not self.results
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -37,6 +37,8 @@ class _Life:
     Attributes:
         last: The moment of its last event, nanoseconds since 1970.
         open: Its conversations that have begun and not ended.
+        has_news: Something was sent of it since its conversations ended.
+        has_ended: Its own end was sent.
         known: Conversations that have been started once.
         attributes: What the application says of it; of a joined session, which is not started here, its conversations
             have them.
@@ -49,6 +51,7 @@ class _Life:
     attributes: dict[str, Value] = field(default_factory=dict)
     has_started: bool = False
     has_news: bool = False
+    has_ended: bool = False
     last: int = 0
     open: dict[str, None] = field(default_factory=dict)
     known: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -163,8 +166,9 @@ class Lifetimes:
         self._ended.move_to_end(session_id)
         if len(self._ended) > self._max:
             self._ended.popitem(last=False)
-        if not life.has_news and end is None:
+        if not life.has_news and (end is None or life.has_ended):
             return []
+        life.has_ended = end is not None or not life.is_joined
         who = self._who(session_id, life)
         moment = life.last // 1000
         found: list[Event] = [

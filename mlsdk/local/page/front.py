@@ -2,8 +2,8 @@
 
 from mlsdk.local.page.charts import minutes_chart, models_chart
 from mlsdk.local.page.html import Child, Markup, element, join
-from mlsdk.local.page.layout import avatar, clock_time, counted, number, pager, status
 from mlsdk.local.page.overview import Overview, Row
+from mlsdk.local.page.parts import avatar, clock_time, counted, number, pager, status
 from mlsdk.local.page.query import Listing, session_address
 
 

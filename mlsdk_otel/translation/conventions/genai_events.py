@@ -91,8 +91,8 @@ def _choice(event: EventView) -> tuple[Message, ...]:
 
 
 def _fields(event: EventView) -> Mapping[str, object]:
-    if isinstance(event.body, Mapping):
-        return event.body
+    if (told := reading.mapping(event.body)) is not None:  # Semantic Kernel's body is JSON text
+        return told
     for key in _IN_ONE:
         if (told := reading.mapping(event.attributes.get(key))) is not None:
             return told

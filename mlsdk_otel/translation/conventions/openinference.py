@@ -108,17 +108,7 @@ def _enclosure(view: SpanView, *, is_agent: bool) -> Reading:
 def _messages(own: Attributes, prefix: str, *, role: str) -> tuple[Message, ...]:
     rows = flattened.rows(flattened.tree(own, prefix))
     found = [_message(inner) for row in rows if isinstance(inner := flattened.below(row, "message"), Mapping)]
-    if own.get("llm.provider") == "google":
-        # Google's kit wraps what a function gave, and the library keeps the wrapping as text.
-        found = [
-            {**each, "content": _unwrapped(each["content"])} if each.get("role") == "tool" else each for each in found
-        ]
     return messages.history(found, role=role)
-
-
-def _unwrapped(content: object) -> object:
-    told = reading.mapping(content) if isinstance(content, str) else None
-    return told if told and set(told) == {"result"} and isinstance(told["result"], str) else content
 
 
 def _message(raw: Mapping[str, object]) -> Mapping[str, object]:

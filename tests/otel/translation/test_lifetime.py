@@ -57,6 +57,9 @@ def test_only_the_application_ends_a_joined_session() -> None:
     ended = lifetimes.end("s", said)
     assert short(ended) == ["close", "end"]
     assert {event["user_id"] for event in ended} == {"u"}
+    assert lifetimes.end("s", said) == []
+    begin(lifetimes, JOINED)
+    assert short(lifetimes.end("s", said)) == ["close", "end"]
     assert lifetimes.end("nobody", said) == [said]
 
 

@@ -6,7 +6,7 @@ import pytest
 from support.spans import span
 
 from mlsdk_otel.translation.conventions import calls
-from mlsdk_otel.translation.facts import Enclosure, Identity, Message, ModelCall, ToolRequest, Usage
+from mlsdk_otel.translation.facts import Enclosure, Identity, Message, ModelCall, ToolRequest, ToolResult, Usage
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,19 @@ def test_the_id_of_an_answer_is_no_conversation() -> None:
     assert (reading.fact.previous_response_id, reading.identity) == ("resp_1", Identity())
     around = calls.enclosure(span("invoke_agent", **{"gen_ai.conversation.id": "resp_1"})).fact
     assert around == Enclosure(previous_response_id="resp_1")
+
+
+@pytest.mark.parametrize(
+    ("provider", "result", "told"),
+    [
+        ("gcp.gemini", '{"result": "snow"}', "snow"),
+        ("gcp.gemini", '{"result": 3}', '{"result": 3}'),
+        ("gcp.gemini", '{"result": "snow", "more": 1}', '{"result": "snow", "more": 1}'),
+        ("openai", '{"result": "snow"}', '{"result": "snow"}'),
+    ],
+)
+def test_what_google_wraps_is_unwrapped(provider: str, result: str, told: str) -> None:
+    sent = (Message("tool", results=(ToolResult("c", "f", result),)),)
+    fact = calls.model_call(span("chat", **{"gen_ai.provider.name": provider}), sent, ()).fact
+    assert isinstance(fact, ModelCall)
+    assert fact.input[0].results == (ToolResult("c", "f", told),)

@@ -61,9 +61,9 @@ def test_what_was_said_is_found(recording: Recording) -> None:
     answers = [
         message for found in readings(recording) if not isinstance(found.fact, ToolRun) for message in found.fact.output
     ]
-    turns = [turn["user"] for turn in seen(recording, expected["turns"] + expected["failed_turns"], "user")]
+    turns = [turn["user"].strip() for turn in seen(recording, expected["turns"] + expected["failed_turns"], "user")]
     if calls:
-        answered = [turn["user"] for turn in expected["turns"] if turn["user"] in turns]
+        answered = [text for turn in expected["turns"] if (text := turn["user"].strip()) in turns]
         assert set(answered) <= said(sent, "user")
         assert {turn["assistant"] for turn in seen(recording, expected["turns"], "assistant")} <= said(
             answers, "assistant"

@@ -41,6 +41,16 @@ def test_log_records_hold_one_message_each() -> None:
     assert answer == (Message("assistant", "Cold."),)
 
 
+def test_the_body_of_a_record_is_json_text() -> None:
+    sent, answer = genai_events.exchange(
+        logged(
+            log("gen_ai.user.message", '{"role": "user", "content": "Hi"}'),
+            log("gen_ai.choice", '{"message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}'),
+        )
+    )
+    assert (sent, answer) == ((Message("user", "Hi"),), (Message("assistant", "Hello."),))
+
+
 def test_records_without_content_say_nothing() -> None:
     sent, answer = genai_events.exchange(
         logged(log("gen_ai.user.message", None), log("gen_ai.choice", {"message": {"role": "assistant"}}))

@@ -162,6 +162,11 @@ def test_a_text_beside_a_request_is_kept() -> None:
     assert messages.history([raw]) == (Message("assistant", "Let me see.", (ToolRequest("f", "c", "{}"),)),)
 
 
+def test_quotes_around_the_name_of_a_function_are_no_part_of_it() -> None:
+    raw = {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "'f'", "arguments": "{}"}}]}
+    assert messages.history([raw]) == (Message("assistant", requests=(ToolRequest("f", "c", "{}"),)),)
+
+
 def test_calls_that_are_listed_one_by_one_are_one_message() -> None:
     calls = [{"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"} for n in (1, 2)]
     [message] = messages.history(calls, role="assistant")
