@@ -367,7 +367,7 @@ class Bridge:
         def set_it() -> None:
             if self._timer is not None:
                 self._timer.cancel()
-            wait = max(0.0, self._timer_at - time.monotonic())
+            wait = max(0.0, deadline - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(wait, self._expire)
 
         host.call_soon(set_it)

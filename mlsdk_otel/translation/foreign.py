@@ -127,7 +127,7 @@ class Foreign:
         """Traces of which something waits."""
         self._held = 0
         self._bytes = 0
-        self._due: OrderedDict[int, None] = OrderedDict()
+        self._due: OrderedDict[tuple[int, int], Link] = OrderedDict()
         self._late: OrderedDict[int, float] = OrderedDict()
         self._wanted: dict[str | int, dict[int, None]] = {}
         self._logs: OrderedDict[tuple[int, int], list[EventView]] = OrderedDict()
@@ -172,7 +172,7 @@ class Foreign:
         self._held += 1
         self._bytes += held.size
         if self._is_top(link):
-            self._due[view.trace_id] = None
+            self._due[view.trace_id, view.span_id] = link
         elif not trace.is_due and self._is_below_an_ended_root(view):
             self._late.setdefault(view.trace_id, now + LATE)
         return self.settle(now) if is_last else []
@@ -183,18 +183,39 @@ class Foreign:
         self.lineage.add(links)
         for link in links:
             if link.trace_id in self.waiting and self._is_top(link):
-                self._due[link.trace_id] = None
+                self._due[link.trace_id, link.span_id] = link
         return self.settle(now) if is_last else []
 
     def settle(self, now: float) -> list[Event]:
         """What can be sent of what was fed: `is_last` after the fact."""
         found: list[Event] = []
         while self._due:
-            trace_id, _ = self._due.popitem(last=False)
+            (trace_id, _), root = self._due.popitem(last=False)
             if (trace := self.waiting.get(trace_id)) is not None:
-                trace.is_due = True
-                found += self._try(trace_id, trace, now)
+                found += self._let_go(trace_id, trace, root, now)
         return found + self._keep_bounds(now)
+
+    def _let_go(self, trace_id: int, trace: _Trace, root: Link, now: float) -> list[Event]:
+        """What waited for a root; if that was called from this very process, what is below its caller stays."""
+        below: list[Held] = []
+        others: list[Held] = []
+        for held in trace.spans:
+            (below if root.parent_id is None or self._is_below(held.view, root) else others).append(held)
+        if not below:
+            return []
+        trace.spans = below
+        was_due, trace.is_due = trace.is_due, True
+        found = self._try(trace_id, trace, now)
+        if others and trace_id in self.waiting:
+            trace.spans += others
+            trace.is_due = was_due
+        elif others:
+            self.waiting[trace_id] = _Trace(now + self._hold, others)
+        return found
+
+    def _is_below(self, view: SpanView, root: Link) -> bool:
+        above = self.lineage.above(view.trace_id, view.parent_id)
+        return view.span_id == root.span_id or any(link.span_id == root.span_id for link in above)
 
     def logged(self, trace_id: int, span_id: int, event: EventView, now: float) -> list[Event]:
         """A log record that carries a span's ids."""

@@ -151,6 +151,36 @@ def test_what_a_long_root_says_is_known_before_it_ends(
     provider.shutdown()
 
 
+def test_conversations_end_when_they_are_idle_though_nothing_happens(
+    shared_service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSDK_OTEL_SESSION_IDLE_SECONDS", "0.2")
+    provider = provider_with(shared_service, "processor", project_id=new_id("p"))
+    session_id = new_id()
+    whole = ["Conversation Started", "Conversation Turn", "Conversation Ended"]
+    with using_session(session_id):
+        call(provider.get_tracer("app"), "hi")
+    shared_service.wait_for(lambda at: names(at.events(session_id)) == whole)
+    with using_session(session_id):
+        call(provider.get_tracer("app"), "hi", "ok", "bye")
+    shared_service.wait_for(lambda at: names(at.events(session_id)) == [*whole, *whole[1:]])
+    provider.shutdown()
+
+
+def test_what_must_go_sooner_does_not_wait_for_what_may_go_later(
+    shared_service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSDK_OTEL_HOLD_SECONDS", "0.2")
+    provider = provider_with(shared_service, "processor", project_id=new_id("p"))
+    tracer, session_id = provider.get_tracer("app"), new_id()
+    with using_session(session_id):
+        call(tracer, "hi")  # its session is idle in half an hour
+        with tracer.start_as_current_span("POST /chat"):
+            call(tracer, "hi", "ok", "bye")
+            shared_service.wait_for(lambda at: turns(at, session_id) == ["hi", "bye"])
+    provider.shutdown()
+
+
 def test_a_remote_parent_is_not_waited_for(provider: TracerProvider, shared_service: LocalMindlytics) -> None:
     tracer = provider.get_tracer("app")
     parent = SpanContext(0xF00D, 0xF00D, is_remote=True, trace_flags=TraceFlags(1))

@@ -55,6 +55,19 @@ def test_what_ends_after_its_root_waits_a_second() -> None:
     assert happened(app.take())[-1] == "turn cold? -> Yes. (m 20+10)"
 
 
+def test_a_request_to_this_very_process_lets_go_of_its_own_calls_alone() -> None:
+    app = App()
+    agent, served = 98, 97
+    app.call(user("my bill?"), answer="billing", trace=99, below=agent)
+    app.call(user("a tool's own question"), answer="3", trace=99, below=served)
+    app.sent += app.foreign.passed([Link(99, served, 1234, is_root=True)], app.now)
+    assert happened(app.take()) == ["turn a tool's own question -> 3 (m 10+5)"]
+    app.call(user("my bill?"), answer="You owe 3.", trace=99, below=agent)
+    app.agent(agent, trace=99)
+    assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
+    assert app.foreign.sizes()[:3] == [0, 0, 0]
+
+
 def test_a_flush_sends_what_waits_and_sessions_go_on() -> None:
     app = App()
     app.call(user("hi"), answer="hello", trace=99, below=99)
