@@ -56,7 +56,7 @@ def test_no_such_command(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: me " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["local", "doctor"])
+@pytest.mark.parametrize("command", ["local", "doctor", "import"])
 def test_each_command_of_the_sdk_has_help(command: str) -> None:
     result = child.run(
         "import runpy; runpy.run_module('mlsdk', run_name='__main__')", command, "--help", flags=["-W", "error"]
