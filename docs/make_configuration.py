@@ -16,8 +16,19 @@ from mlsdk_otel import road
 
 PAGE: Final = Path(__file__).with_name("configuration.md")
 _BESIDE: Final = {
+    "MLSDK_DEVICE_ID": "The device of all sessions that name neither user nor device, for programs with a single user; "
+    "without it each such session is an anonymous user of its own.",
+    "MLSDK_OTEL_BAGGAGE": "Which ids OpenTelemetry's baggage may bring in and take along, with commas between; none if "
+    "it is empty. Default `session.id,gen_ai.conversation.id`; `user.id` and `mindlytics.device.id` may be added.",
     "MLSDK_OTEL_DELIVERY": "`direct` (default): sessions of `mlsdk` are sent by the SDK; `otel`: by their spans.",
-    "MLSDK_OTEL_PROCESSOR": "True adds the span processor, so that events leave earlier; default false.",
+    "MLSDK_OTEL_END_ON_SHUTDOWN": "False leaves conversations of sessions from outside open when the process ends: for "
+    "rolling deployments; default true.",
+    "MLSDK_OTEL_HOLD_SECONDS": "Seconds that spans of AI libraries wait for one another, for the span that all of them "
+    "are below, or for a log record with their texts, at most; default 30.",
+    "MLSDK_OTEL_PROCESSOR": "True adds the span processor where no code is changed, so that events leave earlier; "
+    "default false.",
+    "MLSDK_OTEL_SESSION_IDLE_SECONDS": "Seconds without a turn after which the conversations of a session end whose id "
+    "came from outside; default 1800. A session that is only its trace ends after 300.",
 }
 """The variables of the OpenTelemetry road that are no argument's."""
 _VARIABLE: Final = re.compile(r"`(MLSDK_\w+)`")

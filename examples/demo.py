@@ -2,7 +2,8 @@
 
 Starts a local Mindlytics, imports real conversations into it, chats a little while listening to what the service makes
 of it, and imports the same conversations once more as OpenTelemetry spans. Then it compares what the service holds with
-what was sent, and what came by either road. Any difference, and the exit status is 1.
+what was sent, and what came by either road. At last it starts a chatbot that knows nothing of all this, talks to it,
+and compares what was said with the transcripts. Any difference, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import zero_code_demo
 from chitchat import Dialogue
+from comparison import Row, differing, print_table
 from history import Recorded, StandstillError, read
 from import_history import check, problems_of, report, run_import
 from local_service import local_mindlytics
@@ -43,15 +46,6 @@ class Chat:
     session_id: str = ""
     heard: list[MLEvent] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the comparison."""
-
-    what: str
-    sent: int
-    held: int
 
 
 class SpanCounter(SpanProcessor):
@@ -165,14 +159,6 @@ def compare(
     ]
 
 
-def print_table(rows: Sequence[Row]) -> None:
-    """Prints the rows under headings."""
-    print(f"   {'':36}{'sent':>10}{'service':>10}")
-    for row in rows:
-        mark = "" if row.sent == row.held else "   <- differs"
-        print(f"   {row.what:36}{row.sent:>10,}{row.held:>10,}{mark}")
-
-
 async def demo(address: str, history: Sequence[Dialogue]) -> int:
     """Imports, chats and compares; returns the exit status."""
     client = Client("demo_key", "demo", address, address.replace("http", "ws", 1))
@@ -192,10 +178,22 @@ async def demo(address: str, history: Sequence[Dialogue]) -> int:
     print("\n5. What was sent, and what is there\n")
     print_table(rows)
     problems = problems_of(client, recorded, findings) + chat.errors + chat_differences + problems_with_spans
-    problems += [f"{row.what.strip()}: {row.sent:,} and {row.held:,}" for row in rows if row.sent != row.held]
+    problems += differing(rows)
     if not problems:
         print("\nEverything that was sent is there, once, in order.")
     return report(problems)
+
+
+async def demo_zero_code(address: str) -> int:
+    """Talks to a chatbot that knows nothing of Mindlytics, and compares; returns the exit status."""
+    print("\n6. A chatbot without a line about telemetry, started by opentelemetry-instrument")
+    try:
+        rows = await zero_code_demo.demo(address)
+    except zero_code_demo.NoChatbotError as error:
+        return report([str(error)])
+    print("\n7. What was said to it, and what is there\n")
+    print_table(rows)
+    return report(differing(rows))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with local_mindlytics() as address:
             print(f"   {address}, in a process of its own")
-            return asyncio.run(demo(address, read()[: options.conversations]))
+            status = asyncio.run(demo(address, read()[: options.conversations]))
+            return max(status, asyncio.run(demo_zero_code(address)))
     except (NoViewError, StandstillError) as error:
         return report([str(error)])
 

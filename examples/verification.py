@@ -80,6 +80,15 @@ class View:
         )
         return found
 
+    async def session_ids(self) -> list[str]:
+        """The sessions of the project."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page: dict[str, Any] = await self._get(f"/local/sessions?after={len(found)}") or {}
+            found += page["sessions"]
+            if len(found) >= page["total"]:
+                return [each["session_id"] for each in found if each["app_id"] == self._project]
+
     async def _get(self, path: str) -> Any:
         try:
             async with self._http.get(self._address + path) as answer:

@@ -99,6 +99,11 @@ def credentials(connection: Connection) -> dict[str, str]:
     return {"Authorization": f"Bearer {connection.api_key}", "X-App-ID": connection.project_id}
 
 
+def without_key(connection: Connection, text: str) -> str:
+    """A text of the service's, which may have quoted the key that it did not like."""
+    return text.replace(connection.api_key, "***") if connection.api_key else text
+
+
 class RedirectError(aiohttp.ClientError):
     """The service sent a request elsewhere.
 

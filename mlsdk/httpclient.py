@@ -18,11 +18,11 @@ from mlsdk.delivery.retry import wait_seconds
 from mlsdk.delivery.transport import CONNECT_TIMEOUT, failure
 from mlsdk.errors import NO_STATUS, InvalidEventError
 from mlsdk.events import without_surrogates
-from mlsdk.http import open_session, payload, proxy_for
+from mlsdk.http import open_session, payload, proxy_for, without_key
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds after which a request has an answer, be it that there is none."""
-_MAX_BODY: Final = 16 * 1024 * 1024
+_MAX_BODY: Final = 8 * 1024 * 1024
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -150,6 +150,7 @@ async def _try(
         ) as answer:
             body = await _read(answer)
             text = body[:2048].decode("utf-8", "replace").strip() if answer.status >= 300 else "OK"
+            text = without_key(connection, text)
             header = answer.headers.get("Retry-After")
             return of_answer(answer.status, text, retry_after=header, now=time.time()), body
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as problem:

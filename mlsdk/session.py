@@ -689,7 +689,11 @@ class Session:
                 self._conversations[conversation_id] = True
             self._record(start)
         self._record(event)
-        self._note(moment, is_explicit)
+        # As _note(), without the call: every event comes through here.
+        if self._latest is None or moment > self._latest:
+            self._latest = moment
+        if not is_explicit:
+            self._all_explicit = False
 
     def _open(self, *, is_owned: bool) -> None:
         self._state = _OPEN

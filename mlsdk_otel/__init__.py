@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlsdk_otel.asgi import MindlyticsASGIMiddleware
     from mlsdk_otel.context import using_session
     from mlsdk_otel.ending import end_session
     from mlsdk_otel.exporter import MindlyticsLogRecordExporter, MindlyticsSpanExporter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlsdk_otel.setup import configure
 
 __all__ = [
+    "MindlyticsASGIMiddleware",
     "MindlyticsInstrumentor",
     "MindlyticsLogRecordExporter",
     "MindlyticsSpanExporter",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "MindlyticsASGIMiddleware": "mlsdk_otel.asgi",
     "MindlyticsInstrumentor": "mlsdk_otel.instrumentation.instrumentor",
     "MindlyticsLogRecordExporter": "mlsdk_otel.exporter",
     "MindlyticsSpanExporter": "mlsdk_otel.exporter",

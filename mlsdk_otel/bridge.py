@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from mlsdk import events
@@ -30,10 +31,21 @@ from mlsdk_otel import metrics
 from mlsdk_otel.config import Settings, what_cuts_texts
 from mlsdk_otel.metrics import Tally
 from mlsdk_otel.translation.content import without_content
-from mlsdk_otel.translation.spanview import SpanView
+from mlsdk_otel.translation.foreign import Foreign
+from mlsdk_otel.translation.lifetime import Lifetimes
+from mlsdk_otel.translation.lineage import Link
+from mlsdk_otel.translation.spanview import EventView, SpanView
 from mlsdk_otel.translation.translator import MAX_REMEMBERED, Translator
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+_NO_CONTENT: Final = "model calls come without texts, so there is their usage but no turns; for turns, set "
 
 
 class BridgeStats(Stats):
@@ -81,6 +93,7 @@ class Bridge:
         self._hooks: tuple[BeforeSend, ...] = ()
         self._captures_content = True
         self._has_agreed = False
+        self._reads_logs = False
         self._said: set[str] = set()
         self._reset()
         metrics.instruments().watch(settings.config.connection, self)
@@ -88,12 +101,20 @@ class Bridge:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._inbox: deque[Callable[[], None]] = deque()
-        self._translator = Translator(project_id=self.settings.config.connection.project_id)
+        self._translator = Translator(
+            project_id=self.settings.config.connection.project_id, foreign=_foreign(self.settings)
+        )
+        self._translator.foreign.expects_logs = self._reads_logs
+        self._passed: deque[Link] = deque(maxlen=MAX_REMEMBERED)
+        self.ended_roots: deque[SpanContext] = deque(maxlen=MAX_REMEMBERED)
+        """Roots below which nothing waits that have ended: what ends below them after all need not wait for them."""
+        self._waiting = self._translator.foreign.waiting
         self._recipients: OrderedDict[str, Recipient] = OrderedDict()
         self._started: OrderedDict[int, None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._unreadable = 0
-        self._timer_is_set = False
+        self._timer_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
     def after_fork_in_child(self) -> None:
         """Starts anew: what the parent has seen is the parent's to send, and its lock may be held for ever."""
@@ -139,11 +160,28 @@ class Bridge:
         """Whether a processor brought the start of this span."""
         return span_id in self._started
 
-    def ended(self, views: Sequence[SpanView], on_settled: Callable[[bool], None] | None = None) -> Future[list[str]]:
+    def expect_logs(self) -> None:
+        """Somebody brings log records: model calls without texts wait for theirs."""
+        self._reads_logs = self._translator.foreign.expects_logs = True
+
+    def awaits(self, trace_id: int) -> bool:
+        """Whether spans of a trace may wait for those above them."""
+        return trace_id in self._waiting or bool(self._inbox)
+
+    def passed(self, link: Link) -> None:
+        """A span of no interest has started or ended; it may stand above some that are."""
+        self._passed.append(link)
+        if self.awaits(link.trace_id):
+            self.ended(())
+
+    def ended(
+        self, views: Sequence[SpanView], on_settled: Callable[[bool], None] | None = None, passed: Sequence[Link] = ()
+    ) -> Future[list[str]]:
         """Spans have ended.
 
         Args:
-            views: The spans.
+            views: Those that say something.
+            passed: Those that may only stand above them.
             on_settled: Called once for each of them: whether everything that was sent when it was read was delivered.
 
         Returns:
@@ -152,19 +190,30 @@ class Bridge:
 
         def work() -> list[str]:
             now = time.monotonic()
+            foreign = self._translator.foreign
             sessions = self._offer(self._translator.expire(now))
             for view in views:
-                sessions |= self._read(partial(self._translator.feed, view, now), on_settled)
+                sessions |= self._read(partial(self._translator.feed, view, now, is_last=False), on_settled)
+            # After what they stand above: a root lets go of what waits below it.
+            sessions |= self._read(partial(foreign.passed, self._links(passed), now), None)
             self._look_back(sessions)
             return list(sessions)
 
         return self._answer(work)
 
-    def logged(self, views: Sequence[SpanView]) -> Future[list[str]]:
-        """Log records of our events have come."""
+    def _links(self, passed: Sequence[Link]) -> list[Link]:
+        roots = [Link(each.trace_id, each.span_id, None, is_root=True) for each in _taken(self.ended_roots)]
+        return [*roots, *_taken(self._passed), *passed]
+
+    def logged(self, views: Sequence[SpanView], events: Sequence[tuple[int, int, EventView]] = ()) -> Future[list[str]]:
+        """Log records have come: of our events, and of others' with the trace and span that they belong to."""
 
         def work() -> list[str]:
             sessions: dict[str, None] = {}
+            now = time.monotonic()
+            for trace_id, span_id, event in events:
+                read = partial(self._translator.foreign.logged, trace_id, span_id, event, now)
+                sessions |= self._read(read, None)
             for view in views:
                 sessions |= self._read(partial(self._translator.logged, view), None)
             self._look_back({})
@@ -172,9 +221,21 @@ class Bridge:
 
         return self._answer(work)
 
-    def release(self) -> Future[list[str]]:
-        """Sends what waits for spans that have not come: a flush or a shutdown waits for nothing."""
-        return self._answer(lambda: list(self._offer(self._translator.close(time.monotonic()))))
+    def release(self, *, is_last: bool = False) -> Future[list[str]]:
+        """Sends what waits for spans that have not come: a flush or a shutdown waits for nothing.
+
+        Args:
+            is_last: The process ends, or stops reading: sessions of others' spans end.
+        """
+
+        def work() -> list[str]:
+            self._translator.foreign.lineage.add(self._links(()))
+            send = self._translator.close if is_last else self._translator.release
+            sessions = self._read(partial(send, time.monotonic()), None)
+            self._look_back(sessions)
+            return list(sessions)
+
+        return self._answer(work)
 
     def knows(self, session_id: str) -> bool:
         """Whether something of the session was offered for delivery here, as far as is remembered."""
@@ -208,7 +269,7 @@ class Bridge:
             **self.delivery.stats(),
             late=self._translator.late,
             unreadable_spans=self._unreadable,
-            unreadable_events=loss.events,
+            unreadable_events=loss.events + self._translator.foreign.loss.events,
             unreadable_values=loss.values,
             span_dropped_events=loss.dropped_events,
             span_dropped_attributes=loss.dropped_attributes,
@@ -289,6 +350,8 @@ class Bridge:
             )
         if sessions:
             self.warn_of_cuts(what_cuts_texts())
+        for hint in self._translator.foreign.hints:
+            self._say_once(logging.WARNING, _NO_CONTENT + hint)
 
     def _say_once(self, level: int, text: str, *arguments: object) -> None:
         if text not in self._said:
@@ -297,19 +360,42 @@ class Bridge:
 
     def _set_timer(self) -> None:
         deadline = self._translator.next_deadline()
-        if deadline is not None and not self._timer_is_set:
-            self._timer_is_set = True
-            host.call_soon(
-                lambda: asyncio.get_running_loop().call_later(max(0.0, deadline - time.monotonic()), self._expire)
-            )
+        if deadline is None or deadline >= self._timer_at:
+            return
+        self._timer_at = deadline
+
+        def set_it() -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+            wait = max(0.0, self._timer_at - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._expire)
+
+        host.call_soon(set_it)
 
     def _expire(self) -> None:
         def work() -> None:
-            self._timer_is_set = False
+            self._timer_at = math.inf
             self._offer(self._translator.expire(time.monotonic()))
-            self._set_timer()
+            self._look_back({})
 
         self._do(work)
+
+
+def _taken(things: deque[T]) -> list[T]:
+    found: list[T] = []
+    try:
+        while True:
+            found.append(things.popleft())
+    except IndexError:
+        return found
+
+
+def _foreign(settings: Settings) -> Foreign:
+    return Foreign(
+        lifetimes=Lifetimes(joined_idle=settings.session_idle, device_id=settings.device_id),
+        hold=settings.hold,
+        ends_on_shutdown=settings.ends_on_shutdown,
+    )
 
 
 def log_mistake(what: str, problem: BaseException) -> None:

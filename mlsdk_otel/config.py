@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Final
 from mlsdk import config
 from mlsdk.config import Config
 from mlsdk.delivery.masking import BeforeSend
-from mlsdk.errors import ConfigurationError
+from mlsdk.errors import ConfigurationError, InvalidEventError
+from mlsdk.events import check_name
 
 _LENGTH_LIMITS: Final = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 
@@ -23,11 +25,21 @@ class Settings:
         config: Key, project, address and limits, as a `Client` has them.
         before_send: The user's hook on events, or None. `MLSDK_BEFORE_SEND=package.module:function`.
         captures_content: False drops texts and keeps usage. `MLSDK_CAPTURE_CONTENT`.
+        hold: Seconds that spans of other libraries wait for one another, at most. `MLSDK_OTEL_HOLD_SECONDS`.
+        session_idle: Seconds without a turn after which the conversations of a session end whose id came from outside.
+            `MLSDK_OTEL_SESSION_IDLE_SECONDS`.
+        ends_on_shutdown: Those of other processes may go on: false leaves their ends to idle time, for rolling
+            deployments. `MLSDK_OTEL_END_ON_SHUTDOWN`.
+        device_id: The device of all sessions that name none, for programs with a single user. `MLSDK_DEVICE_ID`.
     """
 
     config: Config
     before_send: BeforeSend | None = None
     captures_content: bool = True
+    hold: float = 30.0
+    session_idle: float = 1800.0
+    ends_on_shutdown: bool = True
+    device_id: str | None = None
 
 
 def resolve(
@@ -68,7 +80,30 @@ def resolve(
         ),
         before_send=config.hook(before_send, environ),
         captures_content=_content(capture_content, environ),
+        hold=_seconds(environ, "MLSDK_OTEL_HOLD_SECONDS", 30.0),
+        session_idle=_seconds(environ, "MLSDK_OTEL_SESSION_IDLE_SECONDS", 1800.0),
+        ends_on_shutdown=config.flag(environ, "MLSDK_OTEL_END_ON_SHUTDOWN", default=True),
+        device_id=_device(environ),
     )
+
+
+def _seconds(environ: Mapping[str, str], variable: str, default: float) -> float:
+    text = environ.get(variable, "").strip()
+    try:
+        found = float(text) if text else default
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < math.inf:
+        raise ConfigurationError(f"{variable}: must be a number of seconds, 0 or more, not {text!r}")
+    return found
+
+
+def _device(environ: Mapping[str, str]) -> str | None:
+    text = environ.get("MLSDK_DEVICE_ID", "").strip()
+    try:
+        return check_name("MLSDK_DEVICE_ID", text) if text else None
+    except InvalidEventError as problem:
+        raise ConfigurationError(problem.message) from problem
 
 
 def _content(given: object, environ: Mapping[str, str]) -> bool:

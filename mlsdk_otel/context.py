@@ -7,18 +7,20 @@ a generator or a task is left elsewhere than where it was entered.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context
+from opentelemetry.baggage import set_baggage
 from opentelemetry.context import Context
 
 from mlsdk.errors import InvalidEventError
-from mlsdk.events import check_name
+from mlsdk.events import Value, check_name, check_values
 from mlsdk_otel import attributes as names
+from mlsdk_otel import baggage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,6 +30,9 @@ R = TypeVar("R")
 
 _KEY: Final = context.create_key("mindlytics-ids")
 _SCOPE: Final = context.create_key("mindlytics-scope")
+_BAGGAGE: Final = next(iter(set_baggage("any", "", Context())))
+"""Under which baggage is in a context."""
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 class Identified(Protocol):
@@ -83,9 +88,10 @@ def _still_valid(before: Context) -> Context:
 class using_session:  # noqa: N801 - used like a function
     """Spans that start inside belong to this session, user, device and conversation, as far as they do not say so.
 
-    A context manager, or a decorator of functions and coroutine functions. Ids that are left out stay those of the
-    surroundings. It takes effect where a `MindlyticsSpanProcessor` sees spans start. Tasks and threads that are started
-    inside with a copy of the context belong too. Do not `yield` from a generator inside.
+    A context manager, or a decorator of functions, coroutine functions and generator functions of either kind. Ids that
+    are left out stay those of the surroundings. It takes effect where a `MindlyticsSpanProcessor` sees spans start.
+    Tasks and threads that are started inside with a copy of the context belong too. Do not `yield` inside a `with`:
+    decorate the generator function instead, whose consumer then works in its own surroundings.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class using_session:  # noqa: N801 - used like a function
         user_id: str | None = None,
         device_id: str | None = None,
         conversation_id: str | None = None,
+        attributes: Mapping[str, Value] | None = None,
     ) -> None:
         """Checks the ids.
 
@@ -103,9 +110,12 @@ class using_session:  # noqa: N801 - used like a function
             user_id: The user's id.
             device_id: The device's id.
             conversation_id: The conversation's id.
+            attributes: Of the session, sent with its start, or, where that is not this process's to send, with the
+                start of its conversation: `str`, `int`, `float` or `bool`.
 
         Raises:
-            InvalidEventError: An id is not 1 to 100 characters of text, or the session has none yet.
+            InvalidEventError: An id is not 1 to 100 characters of text, the session has none yet, or an attribute has
+                another type.
         """
         if session_id is not None and not isinstance(session_id, str):
             session_id, known_user, known_device = _identity(session_id)
@@ -120,11 +130,17 @@ class using_session:  # noqa: N801 - used like a function
         self._ids = {
             name: check_name(argument, value) for name, (argument, value) in given.items() if value is not None
         }
+        self._attributes = {
+            names.SESSION_ATTRIBUTE + key: value for key, value in check_values("attributes", attributes).items()
+        }
         self._entered: list[Any] = []
 
     def __enter__(self) -> Self:
         """Sets the ids."""
-        scope = activated(context.set_value(_KEY, {**ids_in(), **self._ids}))
+        surroundings = baggage.with_ids(context.get_current(), self._ids)
+        scope = activated(
+            context.set_value(_KEY, {**self._around(surroundings), **self._ids, **self._attributes}, surroundings)
+        )
         scope.__enter__()
         self._entered.append(scope)
         return self
@@ -136,13 +152,57 @@ class using_session:  # noqa: N801 - used like a function
         self._entered.pop().__exit__(None, None, None)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Has each call of a function run inside.
+        """Has each call of a function run inside, and each step of a generator."""
+        if inspect.isasyncgenfunction(function):
 
-        Raises:
-            TypeError: It is a generator function; those run on their consumers' behalf.
-        """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError("using_session cannot decorate a generator function; use it where the generator works")
+            @wraps(function)
+            async def step_async(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]:
+                generator = function(*args, **kwargs)
+                try:
+                    step = generator.asend(None)
+                    while True:
+                        with self._again():
+                            try:
+                                item = await step
+                            except StopAsyncIteration:
+                                return
+                        try:
+                            step = generator.asend((yield item))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # thrown in by the consumer; the generator's to handle
+                            step = generator.athrow(error)
+                finally:
+                    with self._again():
+                        await generator.aclose()
+
+            return cast("Callable[P, R]", step_async)
+
+        if inspect.isgeneratorfunction(function):
+
+            @wraps(function)
+            def step(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+                generator = function(*args, **kwargs)
+                advance = partial(generator.send, None)
+                try:
+                    while True:
+                        with self._again():
+                            try:
+                                item = advance()
+                            except StopIteration as end:
+                                return end.value
+                        try:
+                            advance = partial(generator.send, (yield item))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # thrown in by the consumer; the generator's to handle
+                            advance = partial(generator.throw, error)
+                finally:
+                    with self._again():
+                        generator.close()
+
+            return cast("Callable[P, R]", step)
+
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
@@ -162,8 +222,16 @@ class using_session:  # noqa: N801 - used like a function
     def _again(self) -> using_session:
         """The same ids for a call of its own: calls may overlap in several threads and tasks."""
         again = using_session()
-        again._ids = self._ids
+        again._ids, again._attributes = self._ids, self._attributes
         return again
+
+    def _around(self, surroundings: Context) -> Mapping[str, object]:
+        """What stays of what is set already: of another session only the user and device."""
+        around = _set_in(surroundings)
+        named = self._ids.get(names.SESSION_ID)
+        if named is None or named == around.get(names.SESSION_ID, named):
+            return around
+        return {name: around[name] for name in (names.USER_ID, names.DEVICE_ID) if name in around}
 
 
 def _identity(session: Any) -> tuple[str, str | None, str | None]:
@@ -176,7 +244,22 @@ def _identity(session: Any) -> tuple[str, str | None, str | None]:
     return session_id, user_id, device_id
 
 
-def ids_in(surroundings: Context | None = None) -> Mapping[str, str]:
-    """The ids set in a context, by attribute name; default the current context."""
+def ids_in(surroundings: Context | None = None) -> Mapping[str, Any]:
+    """The ids and attributes set in a context, by attribute name, and the ids that its baggage brought.
+
+    Default the current context. Baggage that names another session says nothing about this one.
+    """
+    if surroundings is None:
+        surroundings = context.get_current()
+    if _KEY not in surroundings and _BAGGAGE not in surroundings:  # every span of anybody that starts asks
+        return _NONE
+    ids, carried = _set_in(surroundings), baggage.ids_of(surroundings)
+    session_id = ids.get(names.SESSION_ID)
+    if not carried or (session_id is not None and carried.get(names.SESSION_ID, session_id) != session_id):
+        return ids
+    return {**carried, **ids}
+
+
+def _set_in(surroundings: Context | None) -> Mapping[str, Any]:
     ids = context.get_value(_KEY, surroundings)
     return ids if isinstance(ids, Mapping) else {}

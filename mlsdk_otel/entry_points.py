@@ -97,7 +97,7 @@ def _deliver(seconds: float) -> None:
     _quietly(host.drain)
     _flush_providers(end)  # the ends of sessions may have come as spans
     for bridge in bridges():
-        bridge.release()
+        bridge.release(is_last=True)
         try:
             bridge.delivery.settled().result(timeout=max(0.0, end - time.monotonic()))
         except FutureTimeoutError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import opentelemetry.sdk._logs.export as logs
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,7 +18,7 @@ from mlsdk_otel import attributes as names
 from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions
 from mlsdk_otel.translation.conventions import native
-from mlsdk_otel.translation.spanview import SpanView, of_log_record
+from mlsdk_otel.translation.spanview import EventView, SpanView, event_of_log_record, of_log_record
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # These names are of 1.39; before, they had no "Record" in them.
 _LogExporter: Any = getattr(logs, "LogRecordExporter", None) or logs.LogExporter
 _LogResult: Any = getattr(logs, "LogRecordExportResult", None) or logs.LogExportResult
+
+
+_GENAI: Final = "gen_ai."
 
 
 class MindlyticsSpanExporter(SpanExporter):
@@ -68,15 +71,21 @@ class MindlyticsSpanExporter(SpanExporter):
         """The same, within the time given; the sender goes on with what is left."""
         if self._road.bridge is not None:
             self._road.bridge.exporters.discard(self)  # first: what starts meanwhile must not count on it
-        self._road.flush(timeout_millis / 1000)
+        self._road.flush(timeout_millis / 1000, is_last=True)
 
 
 class MindlyticsLogRecordExporter(_LogExporter):  # type: ignore[misc]  # either of two names
-    """Delivers log-based events of the names in `mlsdk_otel.attributes`, with a `session.id` among their attributes."""
+    """Delivers log-based events of the names in `mlsdk_otel.attributes`, with a `session.id` among their attributes.
+
+    Some AI libraries put the texts of their spans into log records (`gen_ai.*`); where this exporter is, the spans wait
+    for them.
+    """
 
     def __init__(self, *, export_timeout: float = EXPORT_TIMEOUT, **settings: Unpack[RoadOptions]) -> None:
         """As `MindlyticsSpanExporter`."""
         self._road = Road("mindlytics_log_exporter", settings, timeout=export_timeout)
+        if self._road.bridge is not None:
+            self._road.bridge.expect_logs()
 
     def export(self, batch: Sequence[Any]) -> Any:
         """Translates log records and hands their events to the sender; waits as the span exporter does."""
@@ -85,8 +94,9 @@ class MindlyticsLogRecordExporter(_LogExporter):  # type: ignore[misc]  # either
             return _LogResult.SUCCESS if self._road.is_disabled else _LogResult.FAILURE
         try:
             views = [view for record in batch if (view := _view_of(record)) is not None]
-            if views:
-                self._road.wait(bridge.logged(views))
+            others = [event for record in batch if (event := _event_of(record)) is not None]
+            if views or others:
+                self._road.wait(bridge.logged(views, others))
         except Exception as problem:
             log_mistake("an export failed", problem)
             return _LogResult.FAILURE
@@ -112,4 +122,17 @@ def _view_of(record: Any) -> SpanView | None:
     except Exception as problem:
         log_mistake("a log record could not be read", problem)
         return None
-    return replace(view, events=tuple(replace(event, name=name) for event in view.events))
+    return replace(view, events=tuple(event._replace(name=name) for event in view.events))
+
+
+def _event_of(record: Any) -> tuple[int, int, EventView] | None:
+    """The trace and span that a record of an AI library belongs to, and what it says."""
+    try:
+        log = record.log_record
+        name = getattr(log, "event_name", None) or (log.attributes or {}).get("event.name")
+        if not isinstance(name, str) or not name.startswith(_GENAI) or not log.span_id or not log.trace_id:
+            return None
+        return log.trace_id, log.span_id, event_of_log_record(record)
+    except Exception as problem:
+        log_mistake("a log record could not be read", problem)
+        return None

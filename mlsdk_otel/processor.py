@@ -13,7 +13,18 @@ from mlsdk_otel import attributes as names
 from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.config import what_cuts_texts
 from mlsdk_otel.context import ids_in
-from mlsdk_otel.road import EXPORT_TIMEOUT, Road, RoadOptions, is_made_here, is_ours
+from mlsdk_otel.road import (
+    EXPORT_TIMEOUT,
+    SPAN_NAMES,
+    Road,
+    RoadOptions,
+    is_made_here,
+    is_ours,
+    is_readable,
+    link_of,
+    tells_ids,
+)
+from mlsdk_otel.translation.conventions import identity
 from mlsdk_otel.translation.spanview import Attributes, SpanView, of_span
 
 if TYPE_CHECKING:
@@ -36,7 +47,12 @@ class MindlyticsSpanProcessor(SpanProcessor):
         """Without arguments, takes its settings from the environment; see `RoadOptions`. Never raises."""
         self._road = Road("mindlytics_span_processor", settings)
         self._inherited: OrderedDict[int, Attributes] = OrderedDict()
+        # Of open spans of anybody: the ids that spans above them, and they themselves, started with; and those that
+        # were set around them.
+        self._said: OrderedDict[int, Attributes] = OrderedDict()
+        self._surroundings: OrderedDict[int, Attributes] = OrderedDict()
         self._is_shut_down = False
+        self._bridge = self._road.bridge
         if self._road.bridge is not None:
             self._road.bridge.processors.add(self)
 
@@ -51,13 +67,17 @@ class MindlyticsSpanProcessor(SpanProcessor):
         return self._is_shut_down
 
     def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
-        """Tells the start of a session or conversation."""
-        bridge = self._road.bridge
-        if bridge is None or self._is_shut_down or not is_ours(span):
+        """Tells the start of a session or conversation; remembers whose any other span is."""
+        bridge = self._bridge
+        if bridge is None or self._is_shut_down:
             return
         try:
+            if span.name not in SPAN_NAMES or not is_ours(span):
+                self._remember(span, parent_context)
+                return
             view = of_span(span)
             if view.attributes.get(names.DELIVERY) == names.DIRECT:
+                bridge.passed(link_of(span, has_ended=False))
                 return
             bridge.warn_of_cuts(what_cuts_texts(getattr(span, "_limits", None), {}))
             bridge.started(_with(view, self._inherit(span, parent_context)))
@@ -65,12 +85,28 @@ class MindlyticsSpanProcessor(SpanProcessor):
             log_mistake("a span could not be read", problem)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Hands over what happened in a session or conversation."""
-        if self._road.bridge is None or not is_ours(span):
+        """Hands over what happened in a session or conversation, or in a call of a model."""
+        bridge = self._bridge
+        if bridge is None:
             return
         try:
-            view = of_span(span)
-            self._road.offer([_with(view, self._inherited.pop(view.span_id, {}))])
+            own = span.context
+            # Nearly all spans of an application are of no interest, and must cost next to nothing.
+            attributes = span.attributes
+            if (not attributes and span.name not in SPAN_NAMES) or not is_readable(span):
+                if self._said or self._surroundings:
+                    self._recall(own.span_id)
+                if bridge.awaits(own.trace_id) or (attributes and tells_ids(span)):
+                    bridge.passed(link_of(span))
+                elif (parent := span.parent) is None or parent.is_remote:
+                    bridge.ended_roots.append(own)
+            elif is_ours(span):
+                view = of_span(span)
+                self._road.offer([_with(view, self._inherited.pop(view.span_id, {}))])
+            else:
+                view = of_span(span)
+                around = self._recall(view.span_id)
+                self._road.offer([replace(view, surroundings=around) if around else view])
         except Exception as problem:
             log_mistake("a span could not be read", problem)
 
@@ -87,7 +123,37 @@ class MindlyticsSpanProcessor(SpanProcessor):
         self._is_shut_down = True
         if self._road.bridge is not None:
             self._road.bridge.processors.discard(self)
-        self._road.flush(timeout_millis / 1000)
+        self._road.flush(timeout_millis / 1000, is_last=True)
+
+    def _remember(self, span: Span, parent_context: context.Context | None) -> None:
+        """Keeps the ids that are set where a span starts, and those that the spans above it say so far."""
+        said = None
+        if self._said and (parent := span.parent) is not None:
+            said = self._said.get(parent.span_id)
+        own = span.attributes
+        if own and not identity.MARKERS.isdisjoint(own):
+            told = {name: value for name, value in own.items() if name in identity.MARKERS}
+            said = told if said is None else {**said, **told}
+        if said is not None:
+            self._said[span.context.span_id] = said
+            if len(self._said) > _MAX_OPEN:
+                self._said.popitem(last=False)
+        around = ids_in(parent_context)
+        if around:
+            self._surroundings[span.context.span_id] = around
+            if len(self._surroundings) > _MAX_OPEN:
+                self._surroundings.popitem(last=False)
+
+    def _recall(self, span_id: int) -> Attributes:
+        """What was remembered of a span's surroundings; what spans above it said counts more than the context."""
+        said = self._said.pop(span_id, None) if self._said else None
+        around = self._surroundings.pop(span_id, None) if self._surroundings else None
+        if said is None or around is None:
+            return said or around or {}
+        named = said.get(names.SESSION_ID)
+        if named is not None and named != around.get(names.SESSION_ID, named):
+            return said  # another session: whose that is says nothing about this one
+        return {**around, **said}
 
     def _inherit(self, span: Span, parent_context: context.Context | None) -> Attributes:
         """What the live parent, or `using_session`, says of whose a span is."""

@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
@@ -17,10 +17,11 @@ from mlsdk.errors import ConfigurationError
 from mlsdk.waiting import running_loop
 from mlsdk_otel import attributes as names
 from mlsdk_otel import config
-from mlsdk_otel.bridge import Bridge, bridge_for, log_mistake
+from mlsdk_otel.bridge import Bridge, bridge_for, bridges, log_mistake
 from mlsdk_otel.config import Settings
 from mlsdk_otel.metrics import Component, instruments
-from mlsdk_otel.translation.conventions import native
+from mlsdk_otel.translation.conventions import claims_attributes, identity, native
+from mlsdk_otel.translation.lineage import Link
 from mlsdk_otel.translation.spanview import SpanView, of_span
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 OUR_SCOPE: Final = "mlsdk_otel"
 """The instrumentation scope of the spans that sessions of `mlsdk` become."""
+SPAN_NAMES: Final = tuple(native.SPAN_NAMES)
+"""Not a set: nobody checks that a span's name can be hashed."""
 EXPORT_TIMEOUT: Final = 10.0
 """Seconds that an export waits for delivery, at most."""
 _GLANCE: Final = 0.05
@@ -48,7 +51,7 @@ class RoadOptions(TypedDict, total=False):
     project_id: str | None
     """`MLSDK_PROJECT_ID`."""
     server_endpoint: str | None
-    """`MLSDK_SERVER_BASE`; default the production service."""
+    """`MLSDK_SERVER_BASE`."""
     proxy: str | None
     """`MLSDK_PROXY`."""
     ca_file: str | None
@@ -58,7 +61,7 @@ class RoadOptions(TypedDict, total=False):
     capture_content: bool | None
     """False drops texts and keeps usage; `MLSDK_CAPTURE_CONTENT`."""
     spool_dir: str | os.PathLike[str] | None
-    """As in `mlsdk.Client`, and so are the next three; `MLSDK_SPOOL_DIR`."""
+    """As in `mlsdk.Client`; `MLSDK_SPOOL_DIR`."""
     spool_mode: str | None
     """`MLSDK_SPOOL_MODE`."""
     spool_bytes: int | None
@@ -98,29 +101,48 @@ class Road:
             log_mistake(f"{kind} sends nothing", problem)
 
     def carry(self, spans: Iterable[ReadableSpan]) -> Future[list[str]] | None:
-        """Translates finished spans of ours and offers their events; None if there are none.
+        """Translates finished spans and offers their events; None if none of them says anything.
 
         Args:
             spans: Finished spans of the SDK, anybody's.
         """
-        views = []
+        bridge = self.bridge
+        if bridge is None:
+            return None
+        views: list[SpanView] = []
+        passed: list[Link] = []
+        traces: set[int] = set()
         for span in spans:
             try:
-                if is_ours(span):
+                attributes = span.attributes
+                if (attributes or span.name in SPAN_NAMES) and is_readable(span):
                     views.append(of_span(span))
+                    traces.add(views[-1].trace_id)
+                elif (
+                    (attributes and tells_ids(span))
+                    or span.context.trace_id in traces
+                    or bridge.awaits(span.context.trace_id)
+                ):
+                    passed.append(link_of(span))
+                elif span.parent is None or span.parent.is_remote:
+                    bridge.ended_roots.append(span.context)
             except Exception as problem:  # noqa: PERF203 - one that cannot be read must not cost the others
                 log_mistake("a span could not be read", problem)
-        return self.offer(views)
+        return self.offer(views, passed)
 
-    def offer(self, views: list[SpanView]) -> Future[list[str]] | None:
+    def offer(self, views: list[SpanView], passed: Sequence[Link] = ()) -> Future[list[str]] | None:
         """The same for spans that were read already."""
-        if self.bridge is None or not views:
+        if self.bridge is None:
+            return None
+        if not views:
+            for link in passed:
+                self.bridge.passed(link)
             return None
         component = self._component
         if component is not None:
             for _ in views:
                 component.begin()
-        return self.bridge.ended(views, None if component is None else component.end)
+        return self.bridge.ended(views, None if component is None else component.end, passed)
 
     def wait(self, offered: Future[list[str]]) -> bool:
         """Waits until the events of what was offered are settled, unless that could block an event loop.
@@ -138,8 +160,12 @@ class Road:
         delivery = self.bridge.delivery
         return self._settle(delivery.settled(sessions), end, gives_up=lambda: delivery.is_in_trouble)
 
-    def flush(self, seconds: float) -> bool:
+    def flush(self, seconds: float, *, is_last: bool = False) -> bool:
         """Sends what waits for spans that have not come, and waits until everything is settled.
+
+        Args:
+            seconds: Waits as long at most.
+            is_last: Nothing is read any more: unless somebody else reads, sessions of others' spans end.
 
         Returns:
             Whether it is. Does not wait inside a running loop, nor long at exit when the service is silent.
@@ -148,7 +174,7 @@ class Road:
             return True
         began = time.monotonic()
         end = began + self._budget(seconds)
-        if _result(self.bridge.release(), end) is None:
+        if _result(self.bridge.release(is_last=is_last and not self.bridge.is_read), end) is None:
             return False
         delivery = self.bridge.delivery
 
@@ -208,6 +234,41 @@ def is_ours(span: ReadableSpan) -> bool:
         return False
     # A session of `mlsdk` whose span has lost its attributes, to a sampler that does not return them, sends itself.
     return not is_made_here(span) or names.SESSION_ID in (span.attributes or {})
+
+
+def is_readable(span: ReadableSpan) -> bool:
+    """Whether a span says something: it is one of ours, or of an AI library."""
+    attributes = span.attributes
+    if attributes and claims_attributes(attributes):
+        return True
+    return span.name in SPAN_NAMES and is_ours(span)
+
+
+def tells_ids(span: ReadableSpan) -> bool:
+    """Whether those below a span need to know it even if nothing of theirs has been seen."""
+    attributes = span.attributes
+    if attributes and not identity.MARKERS.isdisjoint(attributes):
+        return True
+    return span.name in SPAN_NAMES
+
+
+def link_of(span: ReadableSpan, *, has_ended: bool = True) -> Link:
+    """What is kept of a span for those below it."""
+    own, parent, attributes = span.context, span.parent, span.attributes
+    return Link(
+        own.trace_id,
+        own.span_id,
+        None if parent is None else parent.span_id,
+        has_ended and (parent is None or parent.is_remote),
+        dict(attributes) if attributes and not identity.MARKERS.isdisjoint(attributes) else None,
+        span.name in SPAN_NAMES,
+    )
+
+
+def in_use(span: ReadableSpan) -> None:
+    """A session's span is about to stand above whatever starts: exporters see it only when it has ended."""
+    for bridge in bridges():
+        bridge.passed(link_of(span, has_ended=False))
 
 
 def is_made_here(span: ReadableSpan) -> bool:

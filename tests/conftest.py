@@ -34,6 +34,12 @@ collect_ignore = [] if importlib.util.find_spec("mlsdk_otel") is None else ["ups
 # A browser is driven in an environment of its own too.
 if importlib.util.find_spec("playwright") is None:
     collect_ignore.append("local/browser")
+# So are notebooks and frameworks.
+if importlib.util.find_spec("nbclient") is None:
+    collect_ignore.append("frameworks")
+# So do these, beside the libraries that instrument clients of models.
+if importlib.util.find_spec("openai") is None:
+    collect_ignore.append("live")
 
 
 def _refuse_foreign_hosts(event: str, arguments: tuple[object, ...]) -> None:

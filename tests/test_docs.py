@@ -12,7 +12,10 @@ from typing import Final
 import pytest
 from support import child
 
+from mlsdk.config import DEFAULT_SERVER, Limits
 from mlsdk.local import LocalMindlytics
+from mlsdk_otel import attributes
+from mlsdk_otel.translation.conventions import native
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
@@ -37,6 +40,7 @@ PROGRAMS: Final = [
     )
     for page, source in sorted(PAGES.items())
     for match in PROGRAM.finditer(source)
+    if page != "frameworks.md"  # whose program tests/frameworks runs, where the frameworks are
 ]
 
 
@@ -44,6 +48,18 @@ PROGRAMS: Final = [
 def service() -> Iterator[LocalMindlytics]:
     with LocalMindlytics() as running:
         yield running
+
+
+def test_each_test_that_the_guarantees_name_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGES["guarantees.md"])
+    assert len(named) > 20
+    assert [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(
+            rf"^(?:def |async def |class )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ] == []
 
 
 def test_programs_are_found() -> None:
@@ -75,6 +91,40 @@ def test_links_between_pages_and_to_files_lead_somewhere() -> None:
         if "://" not in link and not (DOCS / page).parent.joinpath(link).is_file()
     ]
     assert broken == []
+
+
+def test_the_defaults_of_the_settings_are_these() -> None:
+    listed = {
+        cells[0]: cells[2]
+        for line in PAGES["configuration.md"].splitlines()
+        if len(cells := [cell.strip(" `") for cell in line.strip("|").split("|")]) == 3
+    }
+    limits = Limits()
+    for name in ("exit_timeout", "flush_timeout", "session_ended_timeout", "queue_events"):
+        assert f"default {getattr(limits, name):,g}" in listed[name], name
+    assert f"default {limits.queue_bytes >> 20} MiB" in listed["queue_bytes"]
+    assert f"default {DEFAULT_SERVER}" in listed["server_endpoint"]
+
+
+def test_each_variable_that_is_read_is_listed() -> None:
+    read = {
+        name
+        for package in ("mlsdk", "mlsdk_otel")
+        for file in (ROOT / package).rglob("*.py")
+        if not {"local", "doctor"} & set(file.parts)
+        for name in re.findall(r"\"(MLSDK_[A-Z_]+)\"", file.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"`(MLSDK_\w+)`", PAGES["configuration.md"])) == read
+
+
+def test_the_names_in_short_are_these() -> None:
+    told = set(re.findall(r"^\| (?:span|event) `(mindlytics[\w.]+)`", PAGES["opentelemetry.md"], re.MULTILINE))
+    only_in_joined_sessions = {
+        attributes.CONVERSATION_STARTED,
+        attributes.CONVERSATION_ENDED,
+        attributes.SESSION_ENDED,
+    }
+    assert told == {*native.SPAN_NAMES, *native.EVENT_NAMES} - only_in_joined_sessions
 
 
 def test_the_page_of_settings_is_what_the_code_says() -> None:

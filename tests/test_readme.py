@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import signal
@@ -15,11 +14,7 @@ from typing import Final
 import pytest
 from support import child
 
-from mlsdk import Client
 from mlsdk.local import LocalMindlytics
-from mlsdk_otel import attributes
-from mlsdk_otel.road import RoadOptions
-from mlsdk_otel.translation.conventions import native
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,6 +51,7 @@ def held(service: LocalMindlytics) -> dict[str, object]:
 
 
 def test_there_is_a_program_for_each_way_of_use() -> None:
+    # The last one, with a framework, runs where that is installed: tests/frameworks/test_documents.py.
     assert (len(PROGRAMS), len(COMMANDS)) == (3, 2)
 
 
@@ -106,77 +102,6 @@ def test_a_mindlytics_on_this_machine() -> None:
 def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert [link for link in links if not (ROOT / link).is_file()] == []
-
-
-# -- tables -----------------------------------------------------------------------------------------------------------
-
-
-def rows(first_heading: str) -> list[list[str]]:
-    """The cells of the table with this heading."""
-    table = README[README.index(f"| {first_heading} |") :].partition("\n\n")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-
-
-def test_the_settings_of_a_client_are_these() -> None:
-    listed = {argument.strip("`"): (variable, default) for argument, variable, default in rows("argument of `Client`")}
-    parameters = inspect.signature(Client).parameters
-    assert listed.keys() == parameters.keys()
-    texts = inspect.getdoc(Client.__init__) or ""
-    for name, (variable, _) in listed.items():
-        told = re.search(rf"^ +{name}: (.*(?:\n {{8,}}.*)*)", texts, re.MULTILINE)
-        assert told is not None
-        assert re.findall(r"`(MLSDK_\w+)`", told[1]) == re.findall(r"`(MLSDK_\w+)`", variable), name
-
-
-def test_the_defaults_are_these() -> None:
-    from mlsdk.config import DEFAULT_SERVER, Limits, Spooling
-
-    listed = {argument.strip("`"): default for argument, _, default in rows("argument of `Client`")}
-    limits = Limits()
-    for name in ("exit_timeout", "flush_timeout", "session_ended_timeout", "queue_events", "queue_bytes"):
-        assert listed[name].startswith(
-            f"{getattr(limits, name):g}:" if name.endswith("t") else f"{getattr(limits, name)}:"
-        )
-    spool = Spooling("")
-    assert listed["spool_mode"].startswith(f"`{spool.mode}`")
-    assert listed["spool_bytes"].startswith(f"{spool.max_bytes}:")
-    assert listed["spool_window"].startswith(f"{spool.window}:")
-    assert listed["server_endpoint"].startswith(f"`{DEFAULT_SERVER}`")
-    assert f"({limits.queue_events:,} events, {limits.queue_bytes >> 20} MiB)" in README
-
-
-def test_each_variable_that_is_read_is_listed() -> None:
-    read = {
-        name
-        for package in ("mlsdk", "mlsdk_otel")
-        for file in (ROOT / package).rglob("*.py")
-        if "local" not in file.parts
-        for name in re.findall(r"\"(MLSDK_[A-Z_]+)\"", file.read_text(encoding="utf-8"))
-    }
-    listed = re.findall(r"^\|[^|]*\| `(MLSDK_\w+)`", README, re.MULTILINE)
-    assert sorted(listed) == sorted(read)
-
-
-def test_what_the_otel_road_takes() -> None:
-    own = [argument.strip("`") for argument, *_ in rows("argument")]
-    assert own[0] == "capture_content"
-    sentence = README[README.index("The OpenTelemetry road reads") :].partition(", and:")[0]
-    taken = re.findall(r"`(\w+)`", sentence.partition("take ")[2])
-    assert {*taken, own[0]} == set(RoadOptions.__annotations__)
-
-
-def test_the_spans_and_events_are_these() -> None:
-    told = {word for first, _ in rows("name") for word in re.findall(r"`(mindlytics[\w.]+)`", first)}
-    only_in_joined_sessions = {
-        attributes.CONVERSATION_STARTED,
-        attributes.CONVERSATION_ENDED,
-        attributes.SESSION_ENDED,
-    }
-    assert told == {*native.SPAN_NAMES, *native.EVENT_NAMES} - only_in_joined_sessions
-    assert all(
-        word in vars(attributes).values()
-        for word in re.findall(r"`((?:mindlytics|session|user|gen_ai)\.[\w.]+)`", README)
-    )
 
 
 # -- promises that have no test elsewhere -----------------------------------------------------------------------------

@@ -85,10 +85,17 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",
+    "mlsdk_otel/translation/history",
+    "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
+    "mlsdk_otel/translation/telling",
+    "mlsdk_otel/translation/lineage",
+    "mlsdk_otel/translation/lifetime",
+    "mlsdk_otel/translation/foreign",
     "mlsdk_otel/translation/state",
     "mlsdk_otel/translation/translator",
     "mlsdk_otel/config",
+    "mlsdk_otel/baggage",
     "mlsdk_otel/context",
     "mlsdk_otel/asgi",
     "mlsdk_otel/metrics",
@@ -105,6 +112,8 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/doctor/checks",
     "mlsdk_otel/doctor/collecting",
     "mlsdk_otel/doctor/__main__",
+    "mlsdk_otel/explain/report",
+    "mlsdk_otel/explain/__main__",
     "mlsdk_otel/__main__",
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
@@ -135,6 +144,24 @@ PURE: Final = [
     "mlsdk/doctor/findings",
     "mlsdk/doctor/checks",
     "mlsdk/helpers/runs",
+    "mlsdk/local/faults",
+    "mlsdk/local/naming",
+    "mlsdk/local/records",
+    "mlsdk/local/users",
+    "mlsdk/local/index",
+    "mlsdk/local/store",
+    "mlsdk/local/views",
+    "mlsdk/local/search",
+    "mlsdk/local/page/html",
+    "mlsdk/local/page/query",
+    "mlsdk/local/page/overview",
+    "mlsdk/local/page/timeline",
+    "mlsdk/local/page/parts",
+    "mlsdk/local/page/charts",
+    "mlsdk/local/page/front",
+    "mlsdk/local/page/transcript",
+    "mlsdk/local/page/problems",
+    "mlsdk/local/page/versions",
     "mlsdk_otel/attributes",
     "mlsdk_otel/translation",
     "mlsdk_otel/doctor/facts",
@@ -271,3 +298,12 @@ def test_importing_the_sdk_loads_nothing_heavy(statement: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     loaded = {name.partition(".")[0] for name in json.loads(result.stdout)}
     assert loaded & {"aiohttp", "pydantic", "pydantic_core", "opentelemetry", "wrapt", "mlsdk_otel"} == set()
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("name", ["MindlyticsSpanExporter", "MindlyticsSpanProcessor", "configure"])
+def test_importing_the_otel_road_loads_no_http(name: str) -> None:
+    """It takes longer to load than all the rest; who makes an exporter loads it."""
+    program = f"from mlsdk_otel import {name}\nimport sys\nprint('aiohttp' in sys.modules)"
+    result = child.run(program)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "False\n", "")

@@ -24,6 +24,8 @@ class _Session:
     absent: int = 0
     oldest: int = 0
     """No event of it here has a lower number."""
+    returned: int | None = None
+    """The lowest number that was put back in this round, behind those that are still to be taken out."""
     observer: Observer | None = None
 
 
@@ -68,7 +70,10 @@ class Annex:
         self.arriving_bytes -= len(entry.body)
         session = self._sessions[entry.session_id]
         session.arriving -= 1
-        session.oldest = entry.number + 1 if not session.absent else session.oldest
+        if session.returned is not None and entry.number <= session.returned:
+            session.returned = None  # the next round
+        if not session.absent and session.returned is None:
+            session.oldest = entry.number + 1
         self._forget_if_gone(entry.session_id, session)
         return entry
 
@@ -76,6 +81,8 @@ class Annex:
         """It cannot go yet. Those behind it have to be taken out and put back, too."""
         session = self._session(entry.session_id, entry.number)
         session.oldest = min(session.oldest, entry.number)
+        if session.returned is None:
+            session.returned = entry.number
         session.arriving += 1
         self._arriving.append(entry)
         self.arriving_bytes += len(entry.body)

@@ -82,11 +82,15 @@ class _File:
 
 @dataclass(eq=False, slots=True)
 class Segment:
-    """One file of events. By number: those in memory, and those that are done; the others are `absent`."""
+    """One file of events. By number: those in memory, and those that are done; the others are `absent`.
+
+    It `is_thin` when no ordinary event is left in it that could make room.
+    """
 
     path: Path
     size: int = 0
     absent: int = 0
+    is_thin: bool = False
     loaded: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
 

@@ -59,7 +59,7 @@ class Keeper:
         self.is_broken = False
         self.is_ready = False
         """Whether it is known what dead processes have left; before, nothing may be sent."""
-        self.is_behind = False
+        self.is_behind = True
         """Whether the buffer may hold events that should be on disk."""
         self.evicted: deque[Entry] = deque()
         """Events that were written and then dropped from memory; any thread appends."""
@@ -88,6 +88,11 @@ class Keeper:
         return self._is_ahead or self._in_trouble
 
     @property
+    def rest(self) -> float:
+        """Seconds until the next look while there is nothing to do but to find what others leave."""
+        return LOOK_AGAIN
+
+    @property
     def pause(self) -> float:
         """Seconds that an event may stay in memory alone while all are written."""
         return self.spooling.window if self.saves else LOOK
@@ -106,6 +111,11 @@ class Keeper:
         return False
 
     @property
+    def is_at_ease(self) -> bool:
+        """Whether nothing is left to do: nothing to look for, to bring back or to remove."""
+        return self.is_ready and self.is_tidy and not self.annex
+
+    @property
     def is_pressed(self) -> bool:
         """Whether a good deal waits to be written."""
         return self.annex.arriving >= _PRESSING_EVENTS or self.annex.arriving_bytes >= _PRESSING_BYTES
@@ -116,8 +126,10 @@ class Keeper:
         None is written before an older one of its session: what a dead process has left is read in the order in which
         it was written.
         """
-        arriving = self.annex.arriving_entries()
         self._catches_up = False
+        if self.is_broken and self._now() < self._try_from:
+            return []
+        arriving = self.annex.arriving_entries()
         if not self.saves:
             aged = self._aged_events(buffer)
             arriving = self._stuck_events(buffer, arriving)

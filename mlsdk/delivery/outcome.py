@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timezone
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 
@@ -92,6 +91,8 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
 
 
 def _until(date: str, now: float) -> float:
+    from email.utils import parsedate_to_datetime  # loads a great deal, which aiohttp has done before any answer
+
     moment = parsedate_to_datetime(date)
     if moment.tzinfo is None:  # "-0000": RFC 5322 says UTC of unknown place
         moment = moment.replace(tzinfo=timezone.utc)

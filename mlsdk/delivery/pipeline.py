@@ -23,23 +23,24 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from mlsdk import native, waiting
 from mlsdk.clock import jitter
 from mlsdk.config import Config, Connection, Spooling
-from mlsdk.delivery.box import Found
 from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
-from mlsdk.delivery.keeper import LOOK_AGAIN, Keeper
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.transport import HTTPTransport, Transport
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
-from mlsdk.http import check_trust
+
+if TYPE_CHECKING:
+    from mlsdk.delivery.box import Found
+    from mlsdk.delivery.keeper import Keeper
+    from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
 MASKING_FAILED: Final = "before_send_failed"
 REFUSED: Final = "refused"
+"""Dropped because the service does not want it."""
 SPOOL_FULL: Final = "spool_full"
 """Dropped from the disk, where there was no room for newer ones."""
 SPOOL_DAMAGED: Final = "spool_damaged"
@@ -55,7 +57,8 @@ _GATHERED: Final = 100
 """Calls in the inbox for which the sender is asked to look, however busy it is."""
 _STATS_TIMEOUT: Final = 1.0
 """Seconds that a look at the ledger may take, at most."""
-"""Dropped because the service does not want it."""
+_AFTER_MISTAKE: Final = 30.0
+"""Seconds until the spool is looked at again after a mistake of our own."""
 _BEGIN_AGAIN: Final = 60.0
 """Seconds between two tries to begin at all."""
 _REFUSED_THING: Final = {
@@ -115,6 +118,9 @@ class _Trouble:
 
 
 def _connect(connection: Connection) -> Transport:
+    # Not with this module: aiohttp takes longer to load than all the rest, and many import what they do not use.
+    from mlsdk.delivery.transport import HTTPTransport
+
     return HTTPTransport(connection, connections=MAX_SENDING)
 
 
@@ -147,6 +153,7 @@ class Delivery:
         self._most_gathered = limits.queue_events
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
+        self._early_waiters: list[Callable[[], None]] = []
         self._open: WeakSet[Endable] = WeakSet()
         self._keeper: Keeper | None = None
         self._stirred: asyncio.Event | None = None  # set when the keeper has something to do
@@ -243,6 +250,8 @@ class Delivery:
         """Keeps events on disk from now on, unless that is done already; the first directory given is the one."""
         known = self._config.spool
         if known is None:
+            import mlsdk.delivery.keeper  # noqa: F401 - not on the sender's thread, see delivery_for()
+
             self._config = replace(self._config, spool=spooling)
             self._inbox.append(partial(self._open_keeper, spooling))
             self._pump(is_awaited=True)
@@ -250,9 +259,12 @@ class Delivery:
             logger.warning("one delivery has one spool: spool_dir is what the first client of it was given")
 
     def _open_keeper(self, spooling: Spooling) -> None:
+        from mlsdk.delivery.keeper import Keeper  # with all that writes to disks: most have no spool
+
         self._keeper = Keeper(
             spooling, self._config.connection, memory_bytes=self._config.limits.queue_bytes, now=_loop_time
         )
+        self._stir()
 
     def stats(self) -> Stats:
         """The ledger of this process."""
@@ -298,18 +310,17 @@ class Delivery:
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
     def _pump(self, *, is_awaited: bool = False) -> None:
-        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long."""
+        """Sees to it that the inbox is worked off: now, if somebody waits for it, else before long.
+
+        In the application's main thread, where signal handlers run and may raise, by the sender.
+        """
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
         gathered = len(self._inbox)
-        if gathered >= self._most_gathered or not self._may_be_interrupted():
+        if gathered >= self._most_gathered or not native.may_be_interrupted() or self._home.is_own_thread():
             self._clear_inbox()
         elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
             self._ask_sender(is_awaited=is_awaited)
-
-    def _may_be_interrupted(self) -> bool:
-        """Whether this is the application's main thread, in which signal handlers run and may raise."""
-        return native.may_be_interrupted() and not self._home.is_own_thread()
 
     def _ask_sender(self, *, is_awaited: bool) -> None:
         if is_awaited or not self._is_asked:
@@ -356,7 +367,9 @@ class Delivery:
             if not isinstance(item, Entry):
                 item()
                 continue
-            self._drop_for_room(self._buffer.offer(item) if self._keeper is None else self._keep_or_queue(item))
+            gone = self._buffer.offer(item) if self._keeper is None else self._keep_or_queue(item)
+            if gone:
+                self._drop_for_room(gone)
             if self._refusal is not None:
                 self._tell(self._refusal, item.observer)
             if self._outage is not None:
@@ -395,6 +408,10 @@ class Delivery:
     # -- waiters ------------------------------------------------------------------------------------------------------
 
     def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
+        if self._keeper is not None and not self._keeper.is_ready:
+            # What dead processes have left comes before what these sessions have recorded here.
+            self._early_waiters.append(partial(self._add_waiter, waiter, session_ids))
+            return
         if self._refusal is None:
             wanted = self._unsettled_sessions() if session_ids is None else session_ids
             for session_id in wanted:
@@ -595,7 +612,7 @@ class Delivery:
             if keeper is None:
                 await stirred.wait()
             else:
-                pause = LOOK_AGAIN if is_at_rest else keeper.pause
+                pause = keeper.rest if is_at_rest else keeper.pause
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stirred.wait(), pause)
             stirred.clear()
@@ -603,7 +620,7 @@ class Delivery:
                 self._keep()
             except Exception as problem:
                 logger.error("the spool made a mistake: %s", type(problem).__name__, exc_info=problem)
-                await asyncio.sleep(LOOK_AGAIN)
+                await asyncio.sleep(_AFTER_MISTAKE)
 
     def _keep(self) -> None:
         """Writes what is due, and brings back from the disk what there is room for. On the sender's thread.
@@ -649,6 +666,9 @@ class Delivery:
                 keeper.annex.find(session_id)
             buffer.recover(len(found.session_ids) + found.damage)
             buffer.count_dropped(SPOOL_DAMAGED, found.damage)
+            early, self._early_waiters = self._early_waiters, []
+            for add in early:
+                add()
         if found.session_ids:
             logger.info("%d events that earlier processes left are delivered now", len(found.session_ids))
         if found.damage:
@@ -704,7 +724,7 @@ class Delivery:
         keeper = self._keeper
         if self._refusal is not None:
             return True
-        if keeper is not None and (keeper.annex or not keeper.is_tidy) and not keeper.is_broken:
+        if keeper is not None and not keeper.is_broken and not keeper.is_at_ease:
             return False
         with self._lock:
             return self._buffer.queued == 0 and self._in_inbox() == 0
@@ -771,6 +791,10 @@ def delivery_for(config: Config) -> Delivery:
     Raises:
         ConfigurationError: The file of certificate authorities cannot be read.
     """
+    # In the thread that asks: a fork while the sender's thread loads a module would leave the child half of it.
+    import mlsdk.delivery.transport  # noqa: F401
+    from mlsdk.http import check_trust
+
     with _registry_lock:
         delivery = _deliveries.get(config.connection)
         if delivery is None:

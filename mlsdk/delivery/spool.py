@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ from mlsdk.delivery.lease import Lease
 logger = logging.getLogger(__name__)
 
 _BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
-_WRITTEN_AT_ONCE: Final = 500
+_WRITTEN_AT_ONCE: Final = 2000
 
 
 class NoRoomError(OSError):
@@ -128,17 +129,19 @@ class Spool:
             if isinstance(place := entry.place, Place):
                 place.segment.loaded.discard(place.number)
                 place.segment.absent += 1
+                self._close_page(place.segment)  # it does not have this event
 
     def _own_box(self) -> Box:
         if self._own is None:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            while self._own is None:
-                folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-                folder.mkdir(mode=0o700)
-                lease = Lease.take(folder, is_new=True)
-                if lease is not None:
-                    self._own = Box(folder, lease, syncs=self._syncs)
+            folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+            folder.mkdir(mode=0o700)
+            lease = Lease.take(folder, is_new=True)
+            if lease is None:  # an odd file system, or somebody who takes what was made a moment ago
+                shutil.rmtree(folder, ignore_errors=True)
+                raise OSError(errno.ENOLCK, "No locks available")
+            self._own = Box(folder, lease, syncs=self._syncs)
             self._measure_others()
         return self._own
 
@@ -165,6 +168,8 @@ class Spool:
         for spares in (True, False):
             for box in self._boxes():
                 for segment in list(box.segments):
+                    if spares and segment.is_thin:  # else each event that comes would have all files read
+                        continue
                     if self._excess(size) <= 0:
                         return gone
                     gone += self._thin_out(box, segment, spares_essential=spares)
@@ -181,9 +186,7 @@ class Spool:
             box.seal()
         if segment not in box.segments:
             return []
-        if self._page_of is not None and self._page_of[1] is segment:
-            self._page.clear()
-            self._page_of = None
+        self._close_page(segment)
         kept: list[tuple[int, bytes]] = []
         gone: list[tuple[int, str]] = []
         for content in frames.scan(segment.path.read_bytes()).contents:
@@ -200,6 +203,7 @@ class Spool:
             replace_file(segment.path, body, syncs=self._syncs)
             segment.size = len(body)
         segment.absent -= len(gone)
+        segment.is_thin = True
         if segment.is_done:
             box.settle(segment, ())
         return gone
@@ -241,6 +245,11 @@ class Spool:
     def has_absent(self) -> bool:
         """Whether there is anything to `read`."""
         return any(segment.absent > 0 for box in self._boxes() for segment in box.segments)
+
+    def _close_page(self, segment: Segment) -> None:
+        if self._page_of is not None and self._page_of[1] is segment:
+            self._page.clear()
+            self._page_of = None
 
     def _turn_page(self) -> bool:
         """Sees to it that there is an event on the page; False when none is absent any more."""

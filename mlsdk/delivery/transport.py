@@ -11,11 +11,9 @@ import aiohttp
 
 from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Outcome, of_answer, of_failure
-from mlsdk.http import open_session, payload, proxy_for
+from mlsdk.http import open_session, payload, proxy_for, without_key
 
 QUEUE_PATH: Final = "/bc/v1/events/queue"
-NO_EVENTS: Final = b"[]"
-"""The body of a probe."""
 CONNECT_TIMEOUT: Final = 5.0
 WHOLE_TIMEOUT: Final = 30.0
 MAX_ANSWER: Final = 2048
@@ -55,6 +53,7 @@ class HTTPTransport:
             whole_timeout: Until the status of the answer is there.
             answer_timeout: From then on for its text.
         """
+        self._connection = connection
         self._url = connection.server_endpoint + QUEUE_PATH
         self._proxy = proxy_for(connection, self._url)
         self._session = open_session(connection, connections=connections)
@@ -76,7 +75,7 @@ class HTTPTransport:
                 text = await self._read(answer)
                 return of_answer(
                     answer.status,
-                    text.decode("utf-8", "replace").strip(),
+                    without_key(self._connection, text.decode("utf-8", "replace").strip()),
                     retry_after=answer.headers.get("Retry-After"),
                     now=time.time(),
                 )

@@ -1,7 +1,8 @@
 """Drives deliveries: cuts batches, sends them side by side, and does with each what the rules of `retry` say.
 
-The first event goes at once; while a request is on its way, what arrives gathers for the next one. A further request
-starts beside it only for a full batch, for somebody who waits, or when the first has been silent for a while.
+The first event goes at once; what arrives within `PATIENCE` of that gathers for the next request, whether the first is
+answered by then or not: a program that records now and then, all the time, shall not make a request an event. Only a
+full batch, or somebody who waits, starts a request earlier.
 A batch is frozen once it was sent. When it has to be halved, its parts are worked off one after another; a part that
 the service cannot stand while it takes others is overtaken by those of other sessions.
 Runs on the host's loop alone. Decisions are made elsewhere: what an answer means in `outcome`, what to do about it in
@@ -15,13 +16,15 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from mlsdk.delivery.buffer import Entry, body_of, halve
+from mlsdk.delivery.buffer import NO_EVENTS, Entry, body_of, halve
 from mlsdk.delivery.outage import Outage
 from mlsdk.delivery.outcome import Outcome, Verdict, of_failure
 from mlsdk.delivery.retry import Action, next_action, wait_seconds
-from mlsdk.delivery.transport import NO_EVENTS, Transport
+
+if TYPE_CHECKING:
+    from mlsdk.delivery.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ MAX_SENDING: Final = 8
 MAX_LANES: Final = 16
 """Batches at a time, those included that wait for their next try."""
 PATIENCE: Final = 0.1
-"""Seconds after which a request that is still unanswered no longer makes others gather."""
+"""Seconds that events gather after a request began, at most."""
 PROBE_EVERY: Final = 60.0
 """Seconds between two questions whether the key is accepted by now."""
 EXIT_WAIT: Final = 0.2
@@ -129,7 +132,8 @@ class Worker:
         self._allowed = asyncio.Event()
         self._allowed.set()
         self._sending = asyncio.Semaphore(MAX_SENDING)
-        self._lanes: dict[asyncio.Task[None], float] = {}  # when each began
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._gathers_until = 0.0  # in the loop's seconds
         self._waiting_lanes = 0  # those in a back-off, which use no connection
         self._prober: asyncio.Task[None] | None = None
         self._quiet_until = 0.0
@@ -187,15 +191,16 @@ class Worker:
     def _start_lanes(self) -> None:
         loop = asyncio.get_running_loop()
         while self._allowed.is_set() and self._has_room_for_a_lane():
-            is_idle = all(loop.time() - began >= PATIENCE for began in self._lanes.values())
+            is_idle = loop.time() >= self._gathers_until or self._exiting.is_set()
             batch = self._door.cut(is_idle=is_idle)
             if not batch:
                 self._door.sleep(is_idle=is_idle)
                 return
             lane = loop.create_task(self._deliver(batch))
-            self._lanes[lane] = loop.time()
+            self._lanes.add(lane)
             lane.add_done_callback(self._end_lane)
-            # A little late, lest the clock's grain make the lane look younger than PATIENCE.
+            self._gathers_until = loop.time() + PATIENCE
+            # A little late, lest the clock's grain make it look too early.
             loop.call_later(PATIENCE * 1.01, self.wake)
         # No event can make room. A lane that ends or begins to wait does, and so does the end of a hold; each wakes.
 
@@ -203,7 +208,7 @@ class Worker:
         return len(self._lanes) < MAX_LANES and len(self._lanes) - self._waiting_lanes < MAX_SENDING
 
     def _end_lane(self, lane: asyncio.Task[None]) -> None:
-        del self._lanes[lane]
+        self._lanes.discard(lane)
         self.wake()
 
     async def _deliver(self, batch: list[Entry]) -> None:

@@ -22,8 +22,8 @@ import aiohttp
 
 from mlsdk import config
 from mlsdk.config import Config, Connection
-from mlsdk.delivery.buffer import MAX_BATCH_BYTES
-from mlsdk.delivery.transport import NO_EVENTS, QUEUE_PATH, failure
+from mlsdk.delivery.buffer import MAX_BATCH_BYTES, NO_EVENTS
+from mlsdk.delivery.transport import QUEUE_PATH, failure
 from mlsdk.doctor.checks import PREFIX, Answer, Facts, Failure, Route, Setting
 from mlsdk.errors import ConfigurationError
 from mlsdk.http import check_trust, open_session, proxy_for

@@ -11,7 +11,7 @@ All state is kept by run, none by user or session, so parallel runs do not meet.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -53,6 +53,7 @@ class _Turn:
     utterance: str | None = None
     models: list[_Model] = field(default_factory=list)
     open: set[RunId] = field(default_factory=set)
+    is_asked: bool = False
     is_over: bool = False
     is_told: bool = False
     outputs: object = None
@@ -78,8 +79,9 @@ class Runs:
         self._open: OrderedDict[RunId, _Run] = OrderedDict()
         # What models took that asked for functions, by the id of the first call: due on the turn that goes on from it.
         self._waiting: OrderedDict[str, tuple[Usage, ...]] = OrderedDict()
-        # Calls that were recorded when they ran, and will be seen once more in the history of the answer.
-        self._recorded: OrderedDict[str, None] = OrderedDict()
+        # Calls that were recorded when they ran, and will be seen once more in the history of the answer; how often,
+        # since some models give the same ids again and again.
+        self._recorded: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         """How many runs are going on."""
@@ -92,6 +94,7 @@ class Runs:
         run = self._start(run_id, parent)
         if run is not None and run.is_outermost:
             run.turn.utterance = turns.utterance_in(inputs) or None  # a stream's input comes later, at the end
+            run.turn.is_asked = turns.is_asked(inputs)
 
     def model_started(
         self, run_id: RunId, parent: RunId | None, messages: Sequence[object], *, name: str | None = None
@@ -179,7 +182,7 @@ class Runs:
             has_failed=has_failed,
         )
         if call.call_id is not None:
-            self._recorded[call.call_id] = None
+            self._recorded[call.call_id] = self._recorded.get(call.call_id, 0) + 1
             _trim(self._recorded, self._limit)
         return [Found(turn_id=run.turn.turn_id, calls=(call,))]
 
@@ -225,8 +228,10 @@ class Runs:
 
     def _close(self, turn: _Turn) -> list[Found]:
         """Says what a turn came to, once it is over and with it all its models: a stream's end can come late."""
-        if not turn.is_over or not turn.models or any(self._is_model(run_id) for run_id in turn.open):
+        if not turn.is_over or any(self._is_model(run_id) for run_id in turn.open):
             return []
+        if not turn.models:
+            return self._from_outputs(turn)
         models, turn.models = turn.models, []
         taken = [model.usage for model in models if model.usage is not None]
         answer, is_partial = _answer(turn, models)
@@ -240,15 +245,36 @@ class Runs:
             own, others = turns.add_up([*waited, *taken], model=answering.usage.model if answering.usage else None)
             found = Turn(user=user, assistant=answer, usage=own, is_partial=is_partial)
             return [
-                Found(turn_id=turn.turn_id, turn=found, calls=self._calls(answering), usage=others),
+                Found(
+                    turn_id=turn.turn_id,
+                    turn=found,
+                    calls=self._unrecorded(turns.finished_calls(answering.recent)),
+                    usage=others,
+                ),
                 *self._overdue(),
             ]
         asked = next((request.call_id for request in models[-1].requests if request.call_id), None)
         if asked is not None and not turn.has_failed and not turn.was_left:
-            self._waiting[asked] = (*waited, *taken)
+            self._waiting[asked] = (*self._waiting.get(asked, ()), *waited, *taken)
             return self._overdue()
         _, others = turns.add_up([*waited, *taken], model=None)
         return [each for each in [Found(turn_id=turn.turn_id, usage=others), *self._overdue()] if each]
+
+    def _from_outputs(self, turn: _Turn) -> list[Found]:
+        """What the output itself tells, where no model was seen.
+
+        Before Python 3.11 LangChain's agent does not hand the handlers of an asynchronous call on to its model. The
+        input has to end with the user's words: who only passes an old conversation on answers nothing.
+        """
+        messages = turns.messages_in(turn.outputs)
+        if messages is None or not turn.is_asked or turn.is_told:
+            return []
+        turn.is_told = True
+        structured = turns.structured_in(turn.outputs)
+        found = turns.turn_in(messages, turn_id=turn.turn_id, structured=structured, is_over=True)
+        if found is None:
+            return []
+        return [replace(found, calls=self._unrecorded(found.calls))]
 
     def _is_model(self, run_id: RunId) -> bool:
         run = self._open.get(run_id)
@@ -264,14 +290,15 @@ class Runs:
                         found += self._waiting.pop(request.call_id, ())
         return found
 
-    def _calls(self, answering: _Model) -> tuple[Call, ...]:
-        """The function calls in the history of the answer that nobody told us of when they ran."""
+    def _unrecorded(self, calls: Iterable[Call]) -> tuple[Call, ...]:
+        """The function calls of a history that nobody told us of when they ran."""
         found = []
-        for call in turns.finished_calls(answering.recent):
-            if call.call_id is not None and call.call_id in self._recorded:
-                del self._recorded[call.call_id]
-            else:
+        for call in calls:
+            times = self._recorded.pop(call.call_id, 0) if call.call_id is not None else 0
+            if times == 0:
                 found.append(call)
+            elif times > 1 and call.call_id is not None:
+                self._recorded[call.call_id] = times - 1
         return tuple(found)
 
     def _overdue(self) -> list[Found]:

@@ -222,7 +222,7 @@ def result_text(output: object) -> str:
     """What a function gave back, as text: of a message its text, of anything else JSON."""
     if isinstance(output, str):
         return output
-    if (messages := _messages_in(_field(output, "update"))) is not None:  # LangGraph's Command
+    if (messages := messages_in(_field(output, "update"))) is not None:  # LangGraph's Command
         output = messages
     if isinstance(output, (list, tuple)) and output and all(role_of(each) == "tool" for each in output):
         return "\n".join(map(text_of, output))
@@ -324,7 +324,7 @@ def utterance_in(inputs: object) -> str | None:
     """What the user said, in the input of a chain or an agent; None if the input does not tell."""
     if isinstance(inputs, str):
         return inputs
-    messages = _messages_in(inputs)
+    messages = messages_in(inputs)
     if messages is not None:
         recent = since_user(messages)
         return text_of(recent[0]) if recent else None
@@ -333,14 +333,24 @@ def utterance_in(inputs: object) -> str | None:
     return text_of(inputs) if role_of(inputs) == "user" else None
 
 
+def is_asked(inputs: object) -> bool:
+    """Whether the input is a conversation that ends with what the user said."""
+    messages = messages_in(inputs)
+    return bool(messages and role_of(messages[-1]) == "user")
+
+
+def structured_in(outputs: object) -> object:
+    """The answer as data, where LangChain's agent was asked for that."""
+    return _field(outputs, "structured_response")
+
+
 def answer_in(outputs: object) -> Answer:
     """What an output says to the user."""
     if isinstance(outputs, str):
         return Answer(outputs or None)
-    messages = _messages_in(outputs)
+    messages = messages_in(outputs)
     if messages is not None:
-        structured = _field(outputs, "structured_response")
-        return Answer(answer_in_messages(messages, structured=structured, is_over=True))
+        return Answer(answer_in_messages(messages, structured=structured_in(outputs), is_over=True))
     if role_of(outputs) == "assistant":
         return Answer(None if requests_of(outputs) else text_of(outputs) or None)
     if isinstance(outputs, Mapping):
@@ -363,7 +373,7 @@ def answer_in_messages(messages: Sequence[object], *, structured: object = None,
     return None
 
 
-def _messages_in(value: object) -> Sequence[object] | None:
+def messages_in(value: object) -> Sequence[object] | None:
     """The history that a value is or has: a list of messages, a prompt, the state of a graph."""
     if isinstance(value, (list, tuple)):
         return value if value and not isinstance(value[0], str) and all(map(_is_message, value)) else None

@@ -25,7 +25,7 @@ from mlsdk.delivery.outcome import Verdict, of_answer
 from mlsdk.delivery.transport import failure
 from mlsdk.errors import ConfigurationError, LiveError, MindlyticsError
 from mlsdk.events import SESSION_ENDED
-from mlsdk.http import RedirectError, credentials, open_session, proxy_for
+from mlsdk.http import RedirectError, credentials, open_session, proxy_for, without_key
 from mlsdk.live.decoder import MAX_ERROR_MESSAGE, MAX_TEXT, Decoder, authorization_key, reconnect_wait
 from mlsdk.models import MLEvent
 
@@ -254,7 +254,7 @@ class Listener:
             allow_redirects=False,
         ) as answer:
             body = await _read(answer.content, _MAX_ANSWER)
-            text = body.decode("utf-8", "replace").strip()
+            text = without_key(self._connection, body.decode("utf-8", "replace").strip())
             outcome = of_answer(answer.status, text, retry_after=answer.headers.get("Retry-After"), now=time.time())
         if outcome.verdict is not Verdict.DELIVERED:
             raise _NotConnectedError(

@@ -27,22 +27,24 @@ def find_sessions(
         project: the whole id of the project.
     """
     index = store.index
-    found: Sequence[Entry] = index.in_project(project) if project else index.entries
-    if session:
-        found = _with_id(index, found, session, project)
+    found: Sequence[Entry]
     if user:
-        of_user = {entry.number for entry in index.used_by(_names(store, user, project))}
-        found = [entry for entry in found if entry.number in of_user]
+        found = [each for each in index.used_by(_names(store, user, project)) if project in ("", each.session.app_id)]
+    else:
+        found = index.in_project(project) if project else index.entries
+    if session:
+        found = _with_id(index, found, session)
     if text:
         words = text.casefold().split()
         found = [entry for entry in found if _says(entry, words)]
     return found
 
 
-def _with_id(index: Index, among: Sequence[Entry], session: str, project: str) -> Sequence[Entry]:
-    exact = [entry for entry in index.with_id(session) if project in ("", entry.session.app_id)]
+def _with_id(index: Index, among: Sequence[Entry], session: str) -> Sequence[Entry]:
+    exact = index.with_id(session)
     if exact:
-        return exact
+        # One of each project at most: few, whatever there is to look through.
+        return exact if among is index.entries else [entry for entry in among if entry.session.session_id == session]
     wanted = session.casefold()
     return [entry for entry in among if wanted in entry.session.session_id.casefold()]
 

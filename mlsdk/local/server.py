@@ -20,6 +20,7 @@ from aiohttp import web
 
 from mlsdk.local.faults import ACTION_ANSWER, ACTION_HANG, ACTION_RESET, API, Fault
 from mlsdk.local.live import Hub, bearer
+from mlsdk.local.naming import is_own_name
 from mlsdk.local.page.routes import Page
 from mlsdk.local.page.watchers import Watchers
 from mlsdk.local.records import Generated
@@ -55,7 +56,10 @@ _CURRENT: ContextVar[tuple[RequestInfo, RecordedRequest]] = ContextVar("current 
 
 @dataclass(slots=True)
 class Service:
-    """What the handlers work with. ``now`` gives ISO 8601 UTC; ``api_key`` pins the one key that is accepted."""
+    """What the handlers work with. ``now`` gives ISO 8601 UTC; ``api_key`` pins the one key that is accepted.
+
+    ``host``: where it listens.
+    """
 
     state: State
     hub: Hub
@@ -64,6 +68,7 @@ class Service:
     max_body: int = MAX_BODY
     stopping: bool = False
     watchers: Watchers = field(default_factory=Watchers)
+    host: str = "127.0.0.1"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def release(self) -> None:
@@ -189,6 +194,7 @@ class _Work:
         if len(self._info.body) > self._service.max_body:
             return _text(413, "Request Entity Too Large")
         try:
+            self._refuse_foreign_names()
             return await self._handler(self.request)
         except _RefusedError as refused:
             return _text(refused.status, refused.text)
@@ -200,6 +206,13 @@ class _Work:
         except Exception as error:  # our own mistake: kept, so that a test that caused it fails
             self._service.state.failures.append(error)
             return _text(500, "Internal Server Error")
+
+    def _refuse_foreign_names(self) -> None:
+        """What is shown asks for no key, so no foreign web page may reach it; endpoints and websocket ask for one."""
+        headers, asked = self._info.headers, self._info.headers.get("host")
+        is_shown = not self._info.path.startswith(API) and "upgrade" not in headers
+        if is_shown and not is_own_name(asked, listening=self._service.host):
+            raise _RefusedError(403, f"This service is for this machine alone: ask for localhost, not for {asked}")
 
     def cut(self) -> web.StreamResponse:
         """End the connection so that the client sees a reset, not a proper close."""
@@ -318,7 +331,7 @@ class _Handlers:
 
     async def stats(self, request: web.Request, info: RequestInfo, record: RecordedRequest) -> web.StreamResponse:
         state, store = self._state, self._state.store
-        conversations = [each for session in store.sessions.values() for each in session.conversations.values()]
+        totals = store.index.totals
         return _json(
             {
                 "requests": state.request_count,
@@ -326,11 +339,11 @@ class _Handlers:
                 "live_events": len(store.generated),
                 "listeners": state.readers,
                 "users": len(store.users),
-                "sessions": len(store.sessions),
-                "open_sessions": sum(session.ended_at is None for session in store.sessions.values()),
-                "conversations": len(conversations),
-                "turns": sum(each.turns for each in conversations),
-                "functions": sum(each.functions for each in conversations),
+                "sessions": totals.sessions,
+                "open_sessions": totals.open_sessions,
+                "conversations": totals.conversations,
+                "turns": totals.turns,
+                "functions": totals.functions,
                 "unknown_fields": state.unknown_fields,
             }
         )

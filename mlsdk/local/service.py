@@ -203,7 +203,12 @@ class LocalMindlytics:
     async def _serving(self) -> AsyncIterator[None]:
         self._hub = Hub(count=lambda change: self._state.count("readers", change), reader_queue=self._reader_queue)
         self._service = Service(
-            state=self._state, hub=self._hub, now=self._now, api_key=self._api_key, max_body=self._max_body
+            state=self._state,
+            hub=self._hub,
+            now=self._now,
+            api_key=self._api_key,
+            max_body=self._max_body,
+            host=self.host,
         )
         self._runner = web.AppRunner(build_application(self._service), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()

@@ -126,13 +126,10 @@ class Store:
         Raises:
             LookupError: there is none.
         """
-        if app_id is not None:
-            found = self.sessions.get((app_id, session_id))
-        else:
-            found = next((s for (_, known), s in self.sessions.items() if known == session_id), None)
-        if found is None:
-            raise LookupError(f"no session {session_id!r}")
-        return found
+        for entry in self.index.with_id(session_id):
+            if app_id in (None, entry.session.app_id):
+                return entry.session
+        raise LookupError(f"no session {session_id!r}")
 
     def live_event(self, generated: Generated) -> dict[str, Any]:
         """The message that a websocket reader gets. What is not known is left out."""

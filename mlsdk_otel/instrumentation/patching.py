@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 import wrapt
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import Span, Tracer, TracerProvider, set_span_in_context
 
@@ -37,7 +38,7 @@ from mlsdk_otel.config import what_cuts_texts
 from mlsdk_otel.context import activated
 from mlsdk_otel.instrumentation.mirror import Mirror, Policy
 from mlsdk_otel.processor import MindlyticsSpanProcessor
-from mlsdk_otel.road import OUR_SCOPE
+from mlsdk_otel.road import OUR_SCOPE, in_use
 
 logger = logging.getLogger(__name__)
 
@@ -441,6 +442,8 @@ class Patches:
             with wrapped(*args, **kwargs):
                 yield
             return
+        if isinstance(span, ReadableSpan) and span.is_recording():
+            in_use(span)
         with wrapped(*args, **kwargs), activated(set_span_in_context(span)):
             yield
 

@@ -172,12 +172,14 @@ class Enclosure:
         agent: The agent's name, for an agent.
         input: The utterance or history that it was given, where it tells it.
         output: What came out, likewise.
+        previous_response_id: The answer that its first call goes on from, where the service keeps the history.
     """
 
     agent: str | None = None
     input: tuple[Message, ...] = ()
     output: tuple[Message, ...] = ()
     has_failed: bool = False
+    previous_response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ When things are sent:
 - a span with the session's start in it (all of the instrumentor's): at once, unless an earlier part is missing;
 - a conversation's span without, below a span of this process: when the session's own span has been seen;
 - the session's end: with its own span, or when the conversations that it names have ended too;
-- all of it after `WAIT` seconds, at `expire`; and at `close`.
+- all of it after `WAIT` seconds, at `expire`; and at `release` and `close`.
+
+Spans of other libraries are `foreign`'s, which says when theirs is sent.
 
 Pure: times are passed in, in seconds of a clock that never goes backwards.
 """
@@ -23,8 +25,11 @@ from typing import Final, TypeVar
 
 from mlsdk.events import Event
 from mlsdk_otel import attributes as names
-from mlsdk_otel.translation.conventions import native
+from mlsdk_otel.translation import conventions
+from mlsdk_otel.translation.conventions import identity, native
 from mlsdk_otel.translation.facts import Loss, Role, SessionPart
+from mlsdk_otel.translation.foreign import Foreign
+from mlsdk_otel.translation.lineage import Link
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 from mlsdk_otel.translation.state import SessionState
 
@@ -60,14 +65,18 @@ class _SessionSpan:
 class Translator:
     """The state between spans."""
 
-    def __init__(self, *, project_id: str, max_remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(
+        self, *, project_id: str, max_remembered: int = MAX_REMEMBERED, foreign: Foreign | None = None
+    ) -> None:
         """Knows nothing yet.
 
         Args:
             project_id: Spans of other projects are left alone.
             max_remembered: The bound of each kind of thing that is remembered.
+            foreign: What is known of other libraries' spans; default nothing yet.
         """
         self._project_id = project_id
+        self.foreign = foreign or Foreign(max_remembered=max_remembered)
         self._max = max_remembered
         self._sessions: OrderedDict[str, SessionState] = OrderedDict()
         # Those of which something waits, and until when; in the order in which it began, as in `_orphans`.
@@ -93,17 +102,26 @@ class Translator:
         if not self.claims(view):
             return []
         self._know(view, end=None)
+        self.foreign.lineage.add([_link(view)._replace(is_root=False)])
         above = self._session_above(view)
         attributes = {**_inherited(view, above), **view.attributes}
         if native.is_joined(attributes) or not native.names_all(view, attributes):
             return []
         return self._begin(self._read(view, above), view) + self._keep_bounds(now)
 
-    def feed(self, view: SpanView, now: float) -> list[Event]:
-        """A span has ended."""
+    def feed(self, view: SpanView, now: float, *, is_last: bool = True) -> list[Event]:
+        """A span has ended.
+
+        Args:
+            view: The span.
+            now: The time.
+            is_last: False if others follow at once that came with it.
+        """
         place = (view.trace_id, view.span_id)
-        if not self.claims(view) or place in self._seen:
+        if place in self._seen:
             return []
+        if not self.claims(view):
+            return self._foreign(view, now, is_last=is_last)
         if view.span_id:  # without ids, nobody can tell one span from another
             self._remember(self._seen, place, None)
         if view.name == names.SESSION_SPAN:
@@ -112,7 +130,7 @@ class Translator:
         if above is None and _needs_its_session(view):
             self._hold(view, now)
             return self._keep_bounds(now)
-        found: list[Event] = []
+        found: list[Event] = self.foreign.passed([_link(view)], now, is_last=is_last)
         expected = 0
         part = self._read(view, above)
         if view.name == names.SESSION_SPAN and part is not None:
@@ -121,6 +139,15 @@ class Translator:
                 found += self._take(self._read(orphan, self._session_above(orphan)), orphan, now)
             expected = self._count_within(view)
         return found + self._take(part, view, now, expected) + self._keep_bounds(now)
+
+    def _foreign(self, view: SpanView, now: float, *, is_last: bool) -> list[Event]:
+        """A span that is not of this project's; another reader's may still stand above calls of models."""
+        convention = None if native.is_of_a_session(view) else conventions.convention_of(view)
+        if convention is None:
+            return self.foreign.passed([_link(view)], now, is_last=is_last)
+        if view.span_id:
+            self._remember(self._seen, (view.trace_id, view.span_id), None)
+        return self.foreign.feed(view, convention.read(view), now, is_last=is_last)
 
     def logged(self, view: SpanView) -> list[Event]:
         """A log record of one of our events, seen as a span of a joined session: it needs no start and has no end."""
@@ -143,6 +170,9 @@ class Translator:
                 found += self._take(part, view, now)
         if session_id in self._ended:
             return found
+        if session_id not in self._sessions and self.foreign.lifetimes.knows(session_id):
+            return found + self.foreign.end_session(session_id, end, now)
+        found += self.foreign.end_conversations(session_id, now)
         state = self._sessions.pop(session_id, None)
         self._waiting.pop(session_id, None)
         if state is not None:
@@ -151,7 +181,10 @@ class Translator:
         return found if state is not None and state.has_ended else [*found, end]
 
     def expire(self, now: float) -> list[Event]:
-        """What has waited long enough."""
+        """What has waited long enough, and the ends of others' sessions that are idle."""
+        return self._own(now) + self.foreign.expire(now)
+
+    def _own(self, now: float) -> list[Event]:
         found: list[Event] = []
         alone: dict[str, None] = {}
         while self._orphans and self._first_orphan()[0] <= now:
@@ -164,15 +197,21 @@ class Translator:
             self._settle(session_id)
         return found
 
+    def release(self, now: float) -> list[Event]:
+        """Everything that waits for spans: a flush waits for nothing. Sessions of others go on."""
+        return self._own(now + 2 * WAIT) + self.foreign.release(now)
+
     def close(self, now: float) -> list[Event]:
-        """Everything that waits: nothing more will come."""
-        return self.expire(now + 2 * WAIT)
+        """Everything that waits, and the ends of others' sessions: nothing more will come."""
+        return self._own(now + 2 * WAIT) + self.foreign.close(now)
 
     def next_deadline(self) -> float | None:
         """When `expire` will have something to send, or None."""
         # Everything waits equally long, so the first of each to begin is the first to be due.
         orphans = (deadline for deadline, _ in self._orphans.values())
-        return min((*islice(orphans, 1), *islice(self._waiting.values(), 1)), default=None)
+        foreign = self.foreign.next_deadline()
+        others = () if foreign is None else (foreign,)
+        return min((*others, *islice(orphans, 1), *islice(self._waiting.values(), 1)), default=None)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -343,6 +382,17 @@ class Translator:
         memory.move_to_end(key)
         if len(memory) > self._max:
             memory.popitem(last=False)
+
+
+def _link(view: SpanView) -> Link:
+    return Link(
+        view.trace_id,
+        view.span_id,
+        view.parent_id,
+        view.parent_id is None or view.has_remote_parent,
+        None if identity.MARKERS.isdisjoint(view.attributes) else view.attributes,
+        is_native=native.is_of_a_session(view),
+    )
 
 
 def _needs_its_session(view: SpanView) -> bool:

@@ -13,6 +13,8 @@ from support.web import PATIENCE, serving
 
 from mlsdk.local import LocalMindlytics
 
+pytestmark = pytest.mark.timeout(180)
+
 
 class Browser:
     """Holds the ids and the conversation, as the page does."""

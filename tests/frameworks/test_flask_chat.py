@@ -12,6 +12,8 @@ from support.web import PATIENCE, serving
 
 from mlsdk.local import LocalMindlytics
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture
 def address(service: LocalMindlytics, models: ModelStandIn, examples: Path) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,17 +30,33 @@ from nbclient import NotebookClient
 
 _, notebook, folder = sys.argv
 copy = nbformat.read(notebook, as_version=4)
-NotebookClient(copy, kernel_name="python3", timeout=120, resources={"metadata": {"path": folder}}).execute()
+NotebookClient(copy, timeout=120, resources={"metadata": {"path": folder}}).execute()
 outputs = [output for cell in copy.cells if cell.cell_type == "code" for output in cell.outputs]
 print(json.dumps(outputs))
 """
 
 
+@pytest.fixture(scope="session")
+def kernels(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the kernel is that the notebooks ask for, installed by the command that the documents give."""
+    place = tmp_path_factory.mktemp("kernels")
+    document = (examples / "README.md").read_text(encoding="utf-8")
+    (command,) = [shlex.split(line) for line in document.splitlines() if "ipykernel install" in line]
+    assert command[0] == ".venv/bin/python"
+    subprocess.run(
+        [sys.executable, *command[1:]],
+        env=child.environment({"HOME": str(place), "JUPYTER_DATA_DIR": str(place)}),
+        check=True,
+        capture_output=True,
+    )
+    return place
+
+
 @pytest.fixture
-def variables(service: LocalMindlytics, models: ModelStandIn, tmp_path: Path) -> dict[str, str]:
+def variables(service: LocalMindlytics, models: ModelStandIn, tmp_path: Path, kernels: Path) -> dict[str, str]:
     """The environment of the README, with both services on this machine, and nothing of the user's own Jupyter."""
-    own = {"HOME": tmp_path, "IPYTHONDIR": tmp_path / "ipython", "JUPYTER_CONFIG_DIR": tmp_path / "jupyter"}
-    return {**service.environment, **models.environment, **{name: str(path) for name, path in own.items()}}
+    folders = {"HOME": tmp_path, "JUPYTER_DATA_DIR": kernels, "IPYTHONDIR": tmp_path, "JUPYTER_CONFIG_DIR": tmp_path}
+    return {**service.environment, **models.environment, **{name: str(path) for name, path in folders.items()}}
 
 
 def notebook(examples: Path, name: str) -> Any:
@@ -120,12 +138,13 @@ def test_an_agent_that_learns_who_it_talks_to(
     assert "'dropped': {}" in printed
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_key_that_is_missing_is_named(examples: Path, variables: dict[str, str], name: str) -> None:
+def test_a_key_that_is_missing_is_named(examples: Path, variables: dict[str, str]) -> None:
     del variables["MLSDK_PROJECT_ID"]
-    result = execute(examples, name, variables)
+    result = execute(examples, NAMES[0], variables)
     assert result.returncode != 0
     assert "Set MLSDK_PROJECT_ID before you start Jupyter" in result.stderr
+    first, second = (notebook(examples, name).cells[1].source for name in NAMES)
+    assert first == second
 
 
 @pytest.mark.parametrize("name", NAMES)

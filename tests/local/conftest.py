@@ -6,9 +6,11 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
+from support import wire
 
 from mlsdk.local import LocalMindlytics
 
@@ -80,13 +82,4 @@ Post = Callable[..., int]
 def post(service: LocalMindlytics) -> Post:
     """``post(event, ...)`` sends events in one request, and says by which status it was answered."""
 
-    def post(*events: dict[str, Any], project: str = "app") -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
-        try:
-            headers = {"Authorization": "Bearer test_key", "X-App-ID": project}
-            connection.request("POST", "/bc/v1/events/queue", json.dumps(events), headers)
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    return post
+    return partial(wire.post, service.port)

@@ -253,6 +253,7 @@ def test_the_json_view(service: LocalMindlytics, ask: Ask, turn: Turn) -> None:
 # --- speed -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_intake_does_not_slow_down_as_events_gather(ask: Ask, turn: Turn) -> None:
     def seconds(first: int) -> float:
         batches = [

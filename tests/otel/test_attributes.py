@@ -42,11 +42,11 @@ def test_no_two_names_are_the_same() -> None:
 
 
 def test_names_are_opentelemetrys_or_our_own() -> None:
-    assert {name.partition(".")[0] for name in names().values()} == {"session", "user", "gen_ai", "mindlytics"}
+    assert {name.partition(".")[0] for name in names().values()} == {"error", "gen_ai", "mindlytics", "session", "user"}
 
 
 def test_no_prefix_begins_another_name() -> None:
     prefixes = [name for name in names().values() if name.endswith(".")]
-    assert len(prefixes) == 6
+    assert {"mindlytics.property.", "mindlytics.user.trait."} < set(prefixes)
     for prefix in prefixes:
         assert [name for name in names().values() if name.startswith(prefix)] == [prefix]

@@ -129,7 +129,7 @@ def test_a_span_that_cannot_be_translated_costs_no_other(
     good, bad = new_id(), new_id()
     feed = Translator.feed
 
-    def failing(self: Translator, one: SpanView, now: float) -> Any:
+    def failing(self: Translator, one: SpanView, now: float, **options: Any) -> Any:
         if one.attributes["session.id"] == bad:
             raise ZeroDivisionError("private text")
         return feed(self, one, now)

@@ -70,3 +70,31 @@ def test_nothing_is_looked_at_while_the_sdk_is_disabled() -> None:
 )
 def test_what_cuts_texts(limits: SpanLimits | None, environ: dict[str, str], named: str) -> None:
     assert what_cuts_texts(limits, environ) == named
+
+
+def test_how_spans_of_others_are_read_comes_from_the_environment() -> None:
+    found = resolve(environ=KEYS)
+    assert (found.hold, found.session_idle, found.ends_on_shutdown, found.device_id) == (30, 1800, True, None)
+    given = {
+        "MLSDK_OTEL_HOLD_SECONDS": "0",
+        "MLSDK_OTEL_SESSION_IDLE_SECONDS": " 60.5 ",
+        "MLSDK_OTEL_END_ON_SHUTDOWN": "false",
+        "MLSDK_DEVICE_ID": "mine",
+    }
+    found = resolve(environ={**KEYS, **given})
+    assert (found.hold, found.session_idle, found.ends_on_shutdown, found.device_id) == (0, 60.5, False, "mine")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MLSDK_OTEL_HOLD_SECONDS", "soon"),
+        ("MLSDK_OTEL_HOLD_SECONDS", "-1"),
+        ("MLSDK_OTEL_SESSION_IDLE_SECONDS", "inf"),
+        ("MLSDK_OTEL_END_ON_SHUTDOWN", "maybe"),
+        ("MLSDK_DEVICE_ID", "x" * 101),
+    ],
+)
+def test_a_setting_that_does_not_do_is_named(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        resolve(environ={**KEYS, variable: value})

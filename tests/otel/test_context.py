@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import gc
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import Any
 
 import pytest
@@ -79,16 +79,69 @@ def test_as_a_decorator_of_functions_and_coroutine_functions() -> None:
     assert (plain.__name__, asynchronous.__name__) == ("plain", "asynchronous")
 
 
-def test_a_generator_function_is_not_decorated() -> None:
-    def generator() -> Iterator[int]:
-        yield 1
+def test_a_decorated_generator_works_inside_and_its_consumer_outside() -> None:
+    @using_session("s")
+    def words(left: list[object]) -> Generator[object, str, str]:
+        try:
+            left.append((yield session_here()))
+            yield session_here()
+        except KeyError:
+            left.append(("caught", session_here()))
+            return "done"
+        finally:
+            left.append(session_here())
+        return ""
 
-    async def stream() -> AsyncIterator[int]:
-        yield 1
+    left: list[object] = []
+    generator = words(left)
+    assert (next(generator), session_here()) == ("s", None)
+    assert (generator.send("one"), session_here()) == ("s", None)
+    with pytest.raises(StopIteration) as end:
+        generator.throw(KeyError())
+    assert (end.value.value, left) == ("done", ["one", ("caught", "s"), "s"])
+    closed: list[object] = []
+    generator = words(closed)
+    next(generator)
+    generator.close()
+    assert (closed, session_here()) == (["s"], None)
 
-    for function in (generator, stream):
-        with pytest.raises(TypeError, match="generator"):
-            using_session("s")(function)
+
+def test_a_decorated_asynchronous_generator_works_inside_and_its_consumer_outside() -> None:
+    left: list[object] = []
+
+    @using_session("s")
+    async def words() -> AsyncGenerator[object, None]:
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+                yield session_here()
+        finally:
+            left.append(session_here())
+
+    async def main() -> list[object]:
+        found: list[object] = []
+        async for word in words():
+            found += [word, session_here()]
+        dropped = words()
+        await anext(dropped)
+        await dropped.aclose()
+        return found
+
+    assert asyncio.run(main()) == ["s", None] * 3
+    assert left == ["s", "s"]
+
+
+def test_attributes_are_checked_and_belong_to_their_session() -> None:
+    with using_session("s", attributes={"plan": "free", "seats": 3}):
+        assert {**ids_in()} == {
+            "session.id": "s",
+            "mindlytics.session.attribute.plan": "free",
+            "mindlytics.session.attribute.seats": 3,
+        }
+        with using_session("other"):
+            assert {**ids_in()} == {"session.id": "other"}
+    with pytest.raises(InvalidEventError, match="plan"):
+        using_session("s", attributes={"plan": ["a"]})  # type: ignore[dict-item]
 
 
 def test_tasks_and_threads_with_a_copied_context_belong_too() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import child
 
 from mlsdk import InvalidEventError, events, models
 from mlsdk.events import Event
@@ -245,3 +247,22 @@ def test_an_odd_text_changes_nothing_else() -> None:
     event = events.custom(WHO, WHEN, event="Seen", properties={"odd": "\ud83d", "n": 1, "yes": True, "x": 0.5})
 
     assert json.loads(events.encode(event))["properties"] == {"odd": "\ufffd", "n": 1, "yes": True, "x": 0.5}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="where a process is not told its size")
+def test_an_encoded_event_takes_little_more_memory_than_its_text() -> None:
+    """A queue that is bounded by the bytes of its texts must not hold many times as many."""
+    program = """
+        from pathlib import Path
+        from mlsdk import events
+        who = events.common(session_id="s", device_id="d")
+        event = events.turn(who, 0, conversation_id="c", user="u" * 200, assistant="a" * 600)
+        def size():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        before = size()
+        held = [events.encode(event) for _ in range(20_000)]
+        print((size() - before) / sum(map(len, held)))
+    """
+    ended = child.run(program)
+    assert ended.stderr == ""
+    assert float(ended.stdout) < 2

@@ -6,6 +6,7 @@ A line with an ignore is one that must be refused: strict mode complains about a
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import assert_type
@@ -51,7 +52,14 @@ def mask(event: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def record() -> None:
-    async with Client(api_key="key", project_id="project", before_send=mask, flush_timeout=5) as client:
+    async with Client(
+        api_key="key",
+        project_id="project",
+        before_send=mask,
+        flush_timeout=5,
+        spool_dir=Path("spool"),
+        spool_mode="spill",
+    ) as client:
         session = client.create_session(device_id="device", on_event=on_event, on_error=on_error_async)
         assert_type(session, Session)
         client.create_session(session_id="s", conversation_id="c", on_event=on_event_async, on_error=on_error)

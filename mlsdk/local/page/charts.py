@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from mlsdk.local.page.html import Markup, element
-from mlsdk.local.page.layout import counted, number
 from mlsdk.local.page.overview import Bar
+from mlsdk.local.page.parts import counted, number
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 72

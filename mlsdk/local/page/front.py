@@ -2,8 +2,8 @@
 
 from mlsdk.local.page.charts import minutes_chart, models_chart
 from mlsdk.local.page.html import Child, Markup, element, join
-from mlsdk.local.page.layout import avatar, clock_time, counted, number, pager, status
 from mlsdk.local.page.overview import Overview, Row
+from mlsdk.local.page.parts import avatar, clock_time, counted, number, pager, status
 from mlsdk.local.page.query import Listing, session_address
 
 
@@ -38,13 +38,16 @@ def _nothing_yet(address: str) -> Markup:
 
 def _sums(shown: Overview) -> Markup:
     totals = shown.totals
-    sums: list[tuple[str, int, str | None]] = [
-        ("Sessions", totals.sessions, f"{number(totals.open_sessions)} open"),
+    is_open = f"{number(totals.open_sessions)} open" if totals.open_sessions else None
+    sums: list[tuple[str, float, str | None]] = [
+        ("Sessions", totals.sessions, is_open),
         ("Conversations", totals.conversations, None),
         ("Turns", totals.turns, None),
         ("Function calls", totals.functions, None),
         ("Tokens", sum(bar.tokens for bar in shown.bars), None),
     ]
+    if shown.cost:
+        sums.append(("Cost", shown.cost, None))
     if totals.errors:
         sums.append(("Errors", totals.errors, None))
     return element(

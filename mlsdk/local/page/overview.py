@@ -66,7 +66,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows. ``found``: how many sessions fit; ``minutes``: turns by minute of arrival."""
+    """What the first page shows. ``found``: how many sessions fit; ``minutes``: turns by minute of arrival.
+
+    ``cost``: all that was reported as cost, in the units in which it was.
+    """
 
     listing: Listing
     found: int
@@ -74,6 +77,7 @@ class Overview:
     rows: tuple[Row, ...]
     projects: tuple[str, ...]
     totals: Totals
+    cost: float
     refused: int
     minutes: tuple[int, ...]
     bars: tuple[Bar, ...]
@@ -99,6 +103,7 @@ def overview(store: Store, listing: Listing, *, now: str, refused: int = 0) -> O
         rows=tuple(_row(entry) for entry in _newest(found, page)),
         projects=tuple(sorted(store.index.projects)),
         totals=store.index.totals,
+        cost=sum(usage.cost for usage in store.index.models.values()),
         refused=refused,
         minutes=turns_by_minute(store.index, now),
         bars=bars(store.index),

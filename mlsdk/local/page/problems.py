@@ -1,18 +1,20 @@
 """What did not go as clients asked, and what is likely a mistake of theirs, as HTML. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlsdk.local.faults import ACTION_ANSWER, ACTION_GO_ON
 from mlsdk.local.page.html import Child, Markup, element, join
-from mlsdk.local.page.layout import clock_time, counted
-from mlsdk.local.state import RecordedRequest
+from mlsdk.local.page.parts import clock_time, counted
+
+if TYPE_CHECKING:
+    from mlsdk.local.state import RecordedRequest
 
 SHOWN: Final = 200
 """Requests that are shown, the newest."""
 
 
-def problems_page(requests: Iterable[RecordedRequest], *, count: int, unknown_fields: Mapping[str, int]) -> Markup:
+def problems_page(requests: Iterable["RecordedRequest"], *, count: int, unknown_fields: Mapping[str, int]) -> Markup:
     """The content of the page of problems.
 
     Args:
@@ -58,7 +60,7 @@ def _fields(unknown_fields: Mapping[str, int]) -> Child:
     )
 
 
-def _row(request: RecordedRequest) -> Markup:
+def _row(request: "RecordedRequest") -> Markup:
     return element(
         "li",
         element(
@@ -72,15 +74,15 @@ def _row(request: RecordedRequest) -> Markup:
     )
 
 
-def _verdict(request: RecordedRequest) -> Markup:
+def _verdict(request: "RecordedRequest") -> Markup:
     return element("span", "cut" if request.status is None else str(request.status), class_="badge wrong")
 
 
-def _when(request: RecordedRequest) -> Child:
+def _when(request: "RecordedRequest") -> Child:
     return clock_time(request.at) if request.at is not None else None
 
 
-def _cause(request: RecordedRequest) -> str:
+def _cause(request: "RecordedRequest") -> str:
     fault = request.fault
     if fault is None or fault.action == ACTION_GO_ON:
         return ""

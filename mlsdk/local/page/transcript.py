@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from mlsdk.local.page.html import Child, Markup, element, join
-from mlsdk.local.page.layout import (
+from mlsdk.local.page.parts import (
     avatar,
     chips,
     clock_time,

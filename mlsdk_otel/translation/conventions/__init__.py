@@ -13,8 +13,12 @@ from typing import Final, Protocol
 from mlsdk_otel.translation.conventions import (
     genai,
     genai_legacy,
+    google_adk,
+    langfuse,
+    logfire,
     openinference,
     openllmetry,
+    switches,
     vercel,
 )
 from mlsdk_otel.translation.facts import Reading
@@ -33,7 +37,16 @@ class Convention(Protocol):
         """What it says; None where it is no part of a conversation."""
 
 
-CONVENTIONS: Final[tuple[Convention, ...]] = (openinference, vercel, genai, openllmetry, genai_legacy)
+CONVENTIONS: Final[tuple[Convention, ...]] = (
+    openinference,
+    vercel,
+    logfire,
+    langfuse,
+    genai,
+    google_adk,
+    openllmetry,
+    genai_legacy,
+)
 MARKERS: Final = frozenset().union(*(convention.MARKERS for convention in CONVENTIONS))
 
 
@@ -53,3 +66,8 @@ def read(view: SpanView) -> Reading | None:
     """What a span says; None for one that is not of an AI library, or no part of a conversation."""
     convention = convention_of(view)
     return None if convention is None else convention.read(view)
+
+
+def content_hint(view: SpanView) -> str | None:
+    """What to set so that spans like this one carry texts, as one writes it; None for a span of no known library."""
+    return switches.content(view) if convention_of(view) else None

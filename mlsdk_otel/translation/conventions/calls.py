@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from mlsdk_otel import attributes as names
-from mlsdk_otel.translation.conventions import flattened, identity, messages, reading
+from mlsdk_otel.translation.conventions import flattened, identity, messages, reading, streams
 from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRun, Usage
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
@@ -27,6 +28,7 @@ _OUTPUT_TOKENS: Final = (
     "ai.usage.completionTokens",
 )
 _PREVIOUS: Final = (
+    "gen_ai.request.previous_response.id",
     "gen_ai.request.previous_response_id",
     "openai.request.previous_response_id",
     "gen_ai.openai.request.previous_response_id",
@@ -54,16 +56,22 @@ def model_call(
 ) -> Reading:
     """A model call, completed by what its attributes say."""
     own = view.attributes
-    failed = has_failed(view)
+    says_something = messages.says_anything(answer)
+    left = says_something and streams.is_left(own)
+    failed = has_failed(view) and not left
+    counted = usage(own) if tokens is None else tokens
+    if _is_google(own):
+        sent = tuple(_without_wrapping(message) if message.results else message for message in sent)
     call = ModelCall(
         input=sent,
-        output=() if failed and not messages.says_anything(answer) else answer,
+        output=() if failed and not says_something else answer,
         request_model=reading.name(request_model or own.get(names.REQUEST_MODEL)),
         response_model=reading.name(response_model or own.get(names.RESPONSE_MODEL)),
-        usage=usage(own) if tokens is None else tokens,
+        usage=counted,
         response_id=reading.identifier(response_id or own.get(names.RESPONSE_ID)),
-        previous_response_id=reading.identifier(previous or messages.first(own, _PREVIOUS)),
+        previous_response_id=reading.identifier(previous or previous_response(own)),
         has_failed=failed,
+        is_partial=left or (says_something and streams.is_cut(own, is_counted=counted != Usage())),
         has_content=messages.says_anything((*sent, *answer)),
     )
     return Reading(call, identity.of(own))
@@ -85,8 +93,21 @@ def enclosure(
     view: SpanView, *, agent: object = None, sent: Iterable[Message] = (), answer: Iterable[Message] = ()
 ) -> Reading:
     """A span around model calls."""
-    around = Enclosure(agent=reading.name(agent), input=tuple(sent), output=tuple(answer), has_failed=has_failed(view))
+    around = Enclosure(
+        agent=reading.name(agent),
+        input=tuple(sent),
+        output=tuple(answer),
+        has_failed=has_failed(view),
+        previous_response_id=previous_response(view.attributes),
+    )
     return Reading(around, identity.of(view.attributes))
+
+
+def previous_response(attributes: Attributes) -> str | None:
+    """The answer that a span goes on from, where the service keeps the history."""
+    told = reading.identifier(messages.first(attributes, _PREVIOUS))
+    conversation_id = reading.identifier(attributes.get(names.CONVERSATION_ID))
+    return told or (conversation_id if identity.is_response_id(conversation_id) else None)
 
 
 def has_failed(view: SpanView) -> bool:
@@ -108,6 +129,21 @@ def indexed(attributes: Attributes, prefix: str, *, role: str) -> tuple[Message,
             held["content"] = flattened.rows(content)
         found.append(held)
     return messages.history(found, role=role)
+
+
+def _is_google(attributes: Attributes) -> bool:
+    provider = messages.first(attributes, (names.PROVIDER, names.SYSTEM, "llm.provider"))
+    return isinstance(provider, str) and provider.lower().startswith(("gcp", "gemini", "google", "vertex"))
+
+
+def _without_wrapping(message: Message) -> Message:
+    """Google's kits wrap the text that a function gave, `{"result": text}`, and libraries keep that as text."""
+    results = []
+    for given in message.results:
+        told = reading.mapping(given.result)
+        is_wrapped = told is not None and set(told) == {"result"} and isinstance(told["result"], str)
+        results.append(replace(given, result=messages.result(told)) if is_wrapped else given)
+    return replace(message, results=tuple(results))
 
 
 def _count(attributes: Attributes, keys: Iterable[str]) -> int | None:

@@ -54,6 +54,11 @@ NOT_SPOKEN: Final = frozenset(
 )
 """They are AI spans, but nobody talks in them: no turn, and no model whose tokens a turn has."""
 
+_IS_GOOGLE: Final = "gcp.vertex.agent.event_id"
+_MERGED: Final = "(merged tools)"
+"""Google's kit repeats several runs in one more span."""
+_NO_ID: Final = "<not specified>"
+
 
 def claims(view: SpanView) -> bool:
     """Whether a span names an operation of the conventions."""
@@ -87,12 +92,15 @@ def exchange(view: SpanView) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         answer = messages.history(held.get(names.OUTPUT_MESSAGES), role="assistant")
         system = messages.system(held.get(names.SYSTEM_INSTRUCTIONS))
         if messages.says_anything((*sent, *answer)):
+            if not any(message.text or message.requests for message in answer):
+                # LiteLLM has the calls of functions in the older names only.
+                answer = calls.indexed(view.attributes, names.COMPLETION, role="assistant") or answer
             return (*system, *sent), answer
     sent, answer = genai_events.exchange(view)
+    sent = sent or calls.indexed(own, names.PROMPT, role="user")
+    answer = answer or calls.indexed(own, names.COMPLETION, role="assistant")
     if not sent and not answer:
-        sent = calls.indexed(own, names.PROMPT, role="user")
-        answer = calls.indexed(own, names.COMPLETION, role="assistant")
-    if not sent and not answer:
+        # Without texts, but roles and the names of functions may be there.
         sent = messages.history(own.get(names.INPUT_MESSAGES))
         answer = messages.history(own.get(names.OUTPUT_MESSAGES), role="assistant")
     if sent and sent[0].role != "system":
@@ -114,13 +122,23 @@ def _model_call(view: SpanView) -> Reading:
     return calls.model_call(view, sent, answer)
 
 
-def _tool_run(view: SpanView) -> Reading:
+def _tool_run(view: SpanView) -> Reading | None:
     own = view.attributes
+    if own.get(names.TOOL_NAME) == _MERGED:
+        return None
     told = genai_events.tool(view)
-    arguments = messages.first(own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments"))
-    result = messages.first(own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output"))
+    arguments = messages.first(
+        own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments", "tool_arguments")
+    )
+    result = messages.first(
+        own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response")
+    )
     call_id = own.get(names.TOOL_CALL_ID)
     arguments, result, call_id = _langchain(arguments, result, call_id)
+    if _IS_GOOGLE in own and isinstance(result, str):
+        result = messages.result(messages.loaded(result))
+    if call_id == _NO_ID:
+        call_id = None
     return calls.tool_run(
         view,
         name=own.get(names.TOOL_NAME) or _named_by(view),

@@ -1,12 +1,13 @@
 """Texts in one event for each message, as OpenTelemetry's GenAI conventions had them up to 1.36.
 
-The event is a log record (`opentelemetry-instrumentation-openai-v2`) or an event of the span (Strands, Azure); its
-fields are the record's body, attributes of the event, or JSON text in one attribute.
+The event is a log record (`opentelemetry-instrumentation-openai-v2`), an event of the span (Strands, Azure), or one
+of a list in an attribute (pydantic-ai's first format); its fields are the record's body, attributes of the event, or
+JSON text in one attribute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mlsdk_otel.translation.conventions import messages, reading
@@ -23,6 +24,8 @@ _CHOICE: Final = "gen_ai.choice"
 _PROMPT: Final = "gen_ai.content.prompt"
 _COMPLETION: Final = "gen_ai.content.completion"
 _IN_ONE: Final = ("gen_ai.event.content", "event_body", "gen_ai.event.body")
+_LISTED: Final = ("events", "all_messages_events")
+"""Where pydantic-ai and Logfire had them all as JSON text at first."""
 NAMES: Final = frozenset((*_ROLES, _CHOICE, _PROMPT, _COMPLETION))
 
 
@@ -30,7 +33,7 @@ def exchange(view: SpanView) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """What was sent and what was answered."""
     sent: list[Message] = []
     answer: list[Message] = []
-    for event in (*view.events, *view.logs):
+    for event in _events(view):
         if event.name in _ROLES:
             sent += _message(event, _ROLES[event.name])
         elif event.name == _CHOICE:
@@ -56,14 +59,23 @@ def tool(view: SpanView) -> ToolRun:
     return ToolRun(None, reading.identifier(call_id), given, came)
 
 
+def _events(view: SpanView) -> Iterator[EventView]:
+    yield from view.events
+    yield from view.logs
+    for key in _LISTED:
+        listed = messages.loaded(view.attributes.get(key))
+        for fields in listed if isinstance(listed, list | tuple) else ():
+            if isinstance(fields, Mapping) and isinstance(name := fields.get("event.name"), str):
+                yield EventView(name, view.start, fields)
+
+
 def _message(event: EventView, role: str) -> tuple[Message, ...]:
     fields = _fields(event)
-    content = messages.loaded(fields.get("content"))
-    if not isinstance(content, str | Mapping) and fields.get("content") is not None and content is not None:
-        # A list of parts is one message; a scalar is text that happens to be JSON.
-        content = content if isinstance(content, list | tuple) else fields["content"]
-    elif isinstance(content, Mapping) and not ("parts" in content or "role" in content):
-        content = fields["content"]
+    content = fields.get("content")
+    if isinstance(content, str) and content.startswith("{"):
+        # Google's content is a structure; other text that happens to be JSON is what was said.
+        found = messages.loaded(content)
+        content = found if isinstance(found, Mapping) and "parts" in found else content
     message = messages.one({**fields, "role": _role(fields, role), "content": content}, role=role)
     return () if message is None else (message,)
 
@@ -92,8 +104,8 @@ def _choice(event: EventView) -> tuple[Message, ...]:
 
 
 def _fields(event: EventView) -> Mapping[str, object]:
-    if isinstance(event.body, Mapping):
-        return event.body
+    if (told := reading.mapping(event.body)) is not None:  # Semantic Kernel's body is JSON text
+        return told
     for key in _IN_ONE:
         if (told := reading.mapping(event.attributes.get(key))) is not None:
             return told

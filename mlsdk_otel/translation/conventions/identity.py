@@ -21,7 +21,12 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "device_id": ("device_id", "deviceId", "device.id"),
 }
 """How applications call ids in the free-form properties of a library."""
-_FREE_FORM: Final = ("traceloop.association.properties.", "ai.telemetry.metadata.", "langfuse.trace.metadata.")
+_FREE_FORM: Final = (
+    "traceloop.association.properties.",
+    "ai.telemetry.metadata.",
+    "langfuse.trace.metadata.",
+    "metadata.",
+)
 _METADATA: Final = "metadata"
 """OpenInference and LangChain put what the application said into one JSON object."""
 
@@ -43,7 +48,7 @@ def of(attributes: Mapping[str, object]) -> Identity:
     """
     if MARKERS.isdisjoint(attributes):
         return NOBODY
-    found = {
+    found: dict[str, str | None] = {
         "session_id": _first(attributes, _SESSION),
         "conversation_id": _first(attributes, _CONVERSATION),
         "user_id": _first(attributes, _USER),
@@ -55,7 +60,17 @@ def of(attributes: Mapping[str, object]) -> Identity:
     if None in found.values() and (told := reading.mapping(attributes.get(_METADATA))):
         for key, spellings in _SPELLINGS.items():
             found[key] = found[key] or _first(told, spellings)
+    if is_response_id(found["conversation_id"]):
+        found["conversation_id"] = None
     return Identity(**found)
+
+
+def is_response_id(conversation_id: str | None) -> bool:
+    """Whether what is called a conversation's id is an answer's, which the next call goes on from.
+
+    Microsoft's Agent Framework calls it so where the service keeps the history.
+    """
+    return conversation_id is not None and conversation_id.startswith("resp_")
 
 
 def _first(attributes: Mapping[str, object], keys: tuple[str, ...] | list[str]) -> str | None:

@@ -74,11 +74,26 @@ _KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "runtime": int,
 }
 """What they are; text where nothing is said."""
+_READING: Final[Mapping[str, tuple[tuple[str, str, bool, Callable[[object], Value | None]], ...]]] = {
+    name: tuple((field, key, READERS[field] is reading.text, READERS[field]) for field, key in fields.items())
+    for name, fields in FIELDS.items()
+}
+"""FIELDS and READERS side by side: field, attribute, whether it is any text, how it is read."""
+_USUAL: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset({*fields.values(), names.SESSION_ID, names.USER_ID, names.DEVICE_ID, names.CONVERSATION_ID})
+    for name, fields in FIELDS.items()
+}
+"""Attributes of an event that has no properties."""
 
 
 def claims(view: SpanView) -> bool:
     """Whether a span is one of ours, and meant for a reader."""
     return view.name in _ROLES and reading.text(view.attributes.get(names.DELIVERY)) != names.DIRECT
+
+
+def is_of_a_session(view: SpanView) -> bool:
+    """Whether a span is one of ours, whoever is to read it."""
+    return view.name in _ROLES
 
 
 def is_meant_for(view: SpanView, project_id: str) -> bool:
@@ -146,6 +161,7 @@ class _Reader:
         self._loss = Loss(dropped_events=view.dropped_events, dropped_attributes=view.dropped_attributes)
         self._told = None if self._is_joined else self._told_start()
         self._who = self._common(attributes)
+        self._last: tuple[tuple[object, object, bool, bool], Common] | None = None
         self._conversation_id = self._conversation()
 
     def part(self) -> SessionPart:
@@ -270,20 +286,29 @@ class _Reader:
         """Whose an event is, and when."""
         # On these two, `user.id` is who the user is from then on.
         user = names.KNOWN_USER_ID if event.name in (names.IDENTIFY, names.ALIAS) else names.USER_ID
-        return self._whose(event.attributes, user, names.DEVICE_ID), _micros(event.time)
+        return self._whose(event.attributes, user, names.DEVICE_ID), events.clamp_moment(event.time // 1000)
 
     def _whose(self, own: Attributes, user: str, device: str) -> Common:
         """The ids in two attributes; what is not said stays as on the span, and what is said to be empty is nobody."""
         if user not in own and device not in own:
             return self._who
+        # Most events of a span name the same.
+        named = own.get(user), own.get(device), user in own, device in own
+        if self._last is not None and self._last[0] == named:
+            return self._last[1]
         said = {
             "user_id": own.get(user, self._who.get("user_id")),
             "device_id": own.get(device, self._who.get("device_id")),
         }
         ids = {name: reading.identifier(raw) for name, raw in said.items()}
-        return events.common(session_id=self._session_id, user_id=ids["user_id"], device_id=ids["device_id"])
+        who = events.common(session_id=self._session_id, user_id=ids["user_id"], device_id=ids["device_id"])
+        if all(raw is None or type(raw) is str for raw in named[:2]):
+            self._last = named, who
+        return who
 
     def _conversation_of(self, event: EventView) -> str | None:
+        if names.CONVERSATION_ID not in event.attributes:
+            return self._conversation_id
         return reading.identifier(event.attributes.get(names.CONVERSATION_ID)) or self._conversation_id
 
     def turn(self, event: EventView) -> Event:
@@ -393,14 +418,18 @@ class _Reader:
         """What an event says in fields that the service knows, and its properties beside them."""
         own = event.attributes
         known: dict[str, Value] = {}
-        for field, key in FIELDS[event.name].items():
+        for field, key, is_text, reader in _READING[event.name]:
             raw = own.get(key)
-            read = READERS[field](raw)
+            if raw is None:
+                continue
+            read = raw if is_text and type(raw) is str else reader(raw)
             if read is not None:
                 known[field] = read
-            elif raw is not None:
+            else:
                 self._loss.values += 1
         beside: dict[str, Value] = {}
+        if own.keys() <= _USUAL[event.name]:
+            return known, beside
         for key, raw in (self._prefixed(own, names.PROPERTY) or {}).items():
             is_field = key in FIELDS[event.name]
             # The service would refuse the whole event for a field of the wrong kind, by whatever way it came there.

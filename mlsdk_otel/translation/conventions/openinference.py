@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlsdk_otel.translation.conventions import calls, flattened, messages, reading
-from mlsdk_otel.translation.facts import Message, Reading
+from mlsdk_otel.translation.facts import Message, Reading, Usage
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
 _KIND: Final = "openinference.span.kind"
@@ -35,17 +35,20 @@ def read(view: SpanView) -> Reading | None:
     return None
 
 
-def _model_call(view: SpanView) -> Reading:
+def _model_call(view: SpanView) -> Reading | None:
     own = view.attributes
     asked = reading.mapping(own.get(_INPUT)) or {}
     parameters = reading.mapping(own.get(_PARAMETERS)) or {}
     came = reading.mapping(own.get(_OUTPUT)) or {}
     sent = _messages(own, _INPUT_MESSAGES, role="user") or _prompts(own, "llm.prompts.", "prompt")
     answer = _messages(own, _OUTPUT_MESSAGES, role="assistant") or _prompts(own, "llm.choices.", "completion")
+    is_spelled_out = bool(sent or answer)
     if not messages.says_anything(sent):
         sent = _payload(own.get(_INPUT), role="user") or sent
-    if not answer or not (messages.says_anything(answer) or any(message.requests for message in answer)):
+    if not (messages.says_anything(answer) or any(message.requests for message in answer)):
         answer = _payload(own.get(_OUTPUT), role="assistant") or answer
+    if not (is_spelled_out or answer or calls.has_failed(view)) and calls.usage(own) == Usage():
+        return None  # LlamaIndex calls the making of a request so
     asked_for = messages.first(
         {"own": own.get("llm.request.model_name"), "given": parameters.get("model"), "asked": asked.get("model")},
         ("own", "given", "asked"),
@@ -70,7 +73,10 @@ def _tool_run(view: SpanView) -> Reading:
         given = None
     if given is None and "properties" not in (reading.mapping(own.get("tool.parameters")) or {}):
         given = own.get("tool.parameters")
-    if isinstance(given, str) and reading.mapping(given) is None:
+    told_arguments = reading.mapping(given)
+    if told_arguments and set(told_arguments) <= {"args", "kwargs"} and not told_arguments.get("args"):
+        given = told_arguments.get("kwargs")
+    elif isinstance(given, str) and told_arguments is None:
         given = None  # a bare value, of which nobody knows the argument's name: the model's request has it
     call_id = own.get("tool_call.id") or own.get("tool.id") or own.get("tool_call_id")
     result = own.get(_OUTPUT)
@@ -81,6 +87,8 @@ def _tool_run(view: SpanView) -> Reading:
         if message is not None and message.results:
             result = message.results[0].result
             call_id = call_id or message.results[0].call_id
+    elif told and "blocks" in told and "tool_name" in told:  # LlamaIndex's output of a tool
+        result = messages.parts_text(told["blocks"])
     return calls.tool_run(view, name=name, call_id=call_id, arguments=given, result=result)
 
 
@@ -88,19 +96,19 @@ def _enclosure(view: SpanView, *, is_agent: bool) -> Reading:
     own = view.attributes
     agent = (own.get("agent.name") or own.get("graph.node.id") or view.name) if is_agent else None
     sent = _messages(own, _INPUT_MESSAGES, role="user")
-    if not messages.says_anything(sent):
-        sent = _payload(own.get(_INPUT), role="user")
     answer = _messages(own, _OUTPUT_MESSAGES, role="assistant")
-    if not messages.says_anything(answer):
+    # The values of a chain are whatever its steps hand on.
+    if is_agent and not messages.says_anything(sent):
+        sent = _payload(own.get(_INPUT), role="user")
+    if is_agent and not messages.says_anything(answer):
         answer = _payload(own.get(_OUTPUT), role="assistant")
     return calls.enclosure(view, agent=agent, sent=sent, answer=answer)
 
 
 def _messages(own: Attributes, prefix: str, *, role: str) -> tuple[Message, ...]:
     rows = flattened.rows(flattened.tree(own, prefix))
-    return messages.history(
-        [_message(inner) for row in rows if isinstance(inner := flattened.below(row, "message"), Mapping)], role=role
-    )
+    found = [_message(inner) for row in rows if isinstance(inner := flattened.below(row, "message"), Mapping)]
+    return messages.history(found, role=role)
 
 
 def _message(raw: Mapping[str, object]) -> Mapping[str, object]:
@@ -163,7 +171,10 @@ def _payload(raw: object, *, role: str) -> tuple[Message, ...]:
         "content",
         "response",
     ):
-        if (inner := found.get(key)) is not None and (read := messages.history(inner, role=role)):
+        inner = found.get(key)
+        if isinstance(inner, list) and inner and all(isinstance(each, str) for each in inner):
+            continue  # how Python would show objects; no texts
+        if inner is not None and (read := messages.history(inner, role=role)):
             return (*system, *read)
     if (one := messages.one(found, role=role)) is not None and messages.says_anything((one,)):
         return (one,)

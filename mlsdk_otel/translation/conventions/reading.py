@@ -116,6 +116,8 @@ def identifier(raw: object) -> str | None:
 
 def count(raw: object) -> int | None:
     """A number of tokens or milliseconds: an integer of 0 or more."""
+    if type(raw) is int and 0 <= raw <= _MAX_INT:  # nearly always
+        return raw
     if isinstance(raw, str) and raw.isascii() and raw.isdecimal():
         raw = int(raw[:20])
     if isinstance(raw, float) and isfinite(raw):

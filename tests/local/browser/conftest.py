@@ -34,7 +34,9 @@ PATIENCE: Final = 20_000
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: as long as Playwright runs there is a running loop in this thread, and tests elsewhere that
+# run one of their own would fail.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if executable is None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 from support.markup import HOSTILE
-from support.wire import end, function, start, track, turn, usage
+from support.wire import end, function, start, track, turn
 
 OpenPage = Callable[..., Page]
 Post = Callable[..., int]
@@ -166,82 +166,3 @@ def test_hostile_texts_do_nothing(open_page: OpenPage, post: Post) -> None:
         page.locator("#live.on").wait_for()
         page.go_back()
     # That no dialog opened and nothing was asked for elsewhere is what `open_page` makes sure of.
-
-
-def talk(post: Post) -> None:
-    """Enough of everything for a picture."""
-    names = ("ann@example.com", "mei", "laptop-7", "olga", "ravi")
-    said = (
-        "Where is order 4711?",
-        "你好，我的订单在哪里？",
-        "Can you summarise the contract that I uploaded?",
-        "I need to change my address",
-        "أين طلبي؟",
-    )
-    for number, (name, text) in enumerate(zip(names, said, strict=True)):
-        at = f"2025-06-01T12:{number:02}"
-        session = f"7b31-4c55-a1de-{number:04}"
-        post(
-            {**start(session, id=name, attributes={"plan": "free"}), "timestamp": f"{at}:00Z"},
-            {
-                **turn(
-                    text,
-                    session,
-                    assistant="It left our store this morning and should reach you tomorrow.\n\n"
-                    "You can follow it:\n  1. open your account\n  2. choose the order",
-                    model="gpt-4o",
-                    prompt_tokens=812 + 90 * number,
-                    completion_tokens=94,
-                    assistant_id="support-bot",
-                ),
-                "timestamp": f"{at}:04Z",
-            },
-            {
-                **function(
-                    "find_order",
-                    session,
-                    args='{"order":4711,"fields":["state"]}',
-                    result='{"state":"sent"}',
-                    runtime=182,
-                ),
-                "timestamp": f"{at}:05Z",
-            },
-            {
-                **usage(session, model="text-embedding-3-small", prompt_tokens=640, completion_tokens=0),
-                "timestamp": f"{at}:05Z",
-            },
-            {
-                **turn(
-                    "Thanks! Can I still change the address?", session, assistant="Yes, until it is out for delivery."
-                ),
-                "timestamp": f"{at}:30Z",
-            },
-            {**track("Order Viewed", session, order=4711, express=True), "timestamp": f"{at}:40Z"},
-            *([{**end(session), "timestamp": f"{at}:59Z"}] if number % 2 else []),
-            project="shop",
-        )
-    post({"type": "alias", "session_id": "7b31-4c55-a1de-0002", "id": "new", "previous_id": "gone"}, project="shop")
-
-
-@pytest.mark.parametrize(
-    ("window", "options"),
-    [
-        ("light", {}),
-        ("dark", {"color_scheme": "dark"}),
-        ("narrow", {"viewport": {"width": 380, "height": 800}}),
-    ],
-)
-def test_nothing_sticks_out_of_any_window(
-    open_page: OpenPage, post: Post, keep: Keep, window: str, options: dict[str, object]
-) -> None:
-    talk(post)
-    page = open_page(**options)
-    for name, full in (("list", False), ("session", True)):
-        too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(too_wide) == 0
-        keep(page, f"{name}-{window}", full=full)
-        if name == "list":
-            page.locator(".row").nth(2).click()
-            page.locator("#live.on").wait_for()
-            page.locator("summary").click(position={"x": 30, "y": 12})
-            expect(page.locator("details pre").last).to_be_visible()

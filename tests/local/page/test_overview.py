@@ -50,6 +50,7 @@ def test_a_session_in_the_list() -> None:
         ),
     )
     assert (shown.found, shown.pages, shown.projects, shown.refused) == (1, 1, ("app",), 2)
+    assert shown.cost == 0.5
 
 
 def test_the_newest_come_first_and_pages_go_back_in_time() -> None:

@@ -110,3 +110,13 @@ def test_after_a_new_beginning_there_is_nothing(service: LocalMindlytics, ask: A
 
     assert "Nothing has arrived yet" in ask("/").text
     assert "No problems" in ask("/problems").text
+
+
+@pytest.mark.parametrize("address", ["/", "/session?id=s", "/page/changes", "/local/events"])
+def test_a_foreign_name_that_leads_here_reads_nothing(ask: Ask, post: Post, address: str) -> None:
+    post(turn("a secret"))
+    answer = ask(address, Host="evil.example")
+
+    assert answer.status == 403
+    assert "secret" not in answer.text
+    assert answer.headers["Content-Type"].startswith("text/plain")

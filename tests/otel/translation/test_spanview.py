@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from mlsdk_otel.translation.spanview import EventView, SpanView, of_log_record, of_span
+from mlsdk_otel.translation.spanview import EventView, SpanView, event_of_log_record, of_log_record, of_span
 
 NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
 NOON_NS = 1_749_988_800_000_000_000
@@ -126,3 +126,20 @@ def test_a_log_record_is_a_span_with_one_event() -> None:
         attributes={"k": 1, "j": True},
         events=(EventView("e", 9, {"k": 1}, 2),),
     )
+
+
+@pytest.mark.parametrize("code", [StatusCode.OK, StatusCode.UNSET, StatusCode.ERROR])
+def test_a_failure_is_told(code: StatusCode) -> None:
+    assert of_span(ReadableSpan("s", status=Status(code))).is_error == (code is StatusCode.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "wanted"),
+    [("e", {"k": 1}, "e"), (None, {"event.name": "old"}, "old"), (None, None, "")],
+)
+def test_a_log_record_is_an_event_of_its_span(name: Any, attributes: Any, wanted: str) -> None:
+    log = SimpleNamespace(
+        event_name=name, timestamp=5, observed_timestamp=9, attributes=attributes, body={"content": "Hi"}
+    )
+    event = event_of_log_record(SimpleNamespace(log_record=log))
+    assert event == EventView(wanted, 5, attributes or {}, body={"content": "Hi"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,11 @@ def written(*sessions: str) -> Written:
 
 
 @contextmanager
-def opened(folder: Path, *, is_new: bool = True) -> Iterator[Box]:
+def opened(folder: Path, *, is_new: bool = True, syncs: bool = False) -> Iterator[Box]:
     folder.mkdir(parents=True, exist_ok=True)
     lease = Lease.take(folder, is_new=is_new)
     assert lease is not None
-    box = Box(folder, lease, syncs=False)
+    box = Box(folder, lease, syncs=syncs)
     try:
         yield box
     finally:
@@ -54,6 +55,21 @@ def test_what_is_not_settled_is_there_for_the_next(tmp_path: Path) -> None:
         segment = box.append(events_)
         box.settle(segment, [events_[1][0]])
     assert adopted(tmp_path / "scope" / "box") == ([events_[0][1], events_[2][1]], 0)
+
+
+def test_what_must_survive_a_loss_of_power_is_on_the_disk_itself_when_append_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    name = "fdatasync" if hasattr(os, "fdatasync") else "fsync"
+    sync = getattr(os, name)
+    monkeypatch.setattr(os, name, lambda handle: synced.append(os.fstat(handle).st_size) or sync(handle))
+    for syncs in (False, True):
+        folder = tmp_path / str(syncs)
+        with opened(folder, syncs=syncs) as box:
+            box.append(written("a"))
+            size = (folder / "00000001.events").stat().st_size
+            assert synced == ([size] if syncs else [])
 
 
 def test_a_segment_goes_when_all_of_it_is_settled_and_no_more_is_written_to_it(

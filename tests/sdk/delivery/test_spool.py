@@ -17,6 +17,7 @@ from support.spool import bodies, entry, files, read_all, spool_at, start, turn,
 from mlsdk import events
 from mlsdk.delivery import box
 from mlsdk.delivery.buffer import Entry
+from mlsdk.delivery.lease import Lease
 from mlsdk.delivery.spool import NoRoomError, Spool, scope_of
 
 
@@ -139,6 +140,20 @@ def test_the_oldest_ordinary_events_go_first_and_ends_stay(tmp_path: Path) -> No
     assert 0 < len(gone) < len(ordinary)
 
 
+def test_a_full_spool_does_not_read_all_its_files_for_each_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or read_bytes(self))
+    spool = spool_at(tmp_path, max_bytes=40_000)
+    for number in range(600):
+        each = [entry(start(f"s{number}") if number % 10 == 0 else turn(f"s{number}"))]
+        spool.store(each)
+        spool.leave(each)
+    assert len(reads) < 200  # once for each file that was thinned out
+
+
 def test_when_nothing_else_is_left_the_oldest_essential_ones_go_too(tmp_path: Path) -> None:
     spool = spool_at(tmp_path, max_bytes=10_000)
     gone = 0
@@ -181,6 +196,13 @@ def test_a_folder_that_cannot_be_read_is_said_once_and_left_as_it_is(
         assert spool.adopt().session_ids == []
     assert len(caplog.records) == 1
     assert events_file.exists()
+
+
+def test_a_file_system_without_locks_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "take", lambda _folder, **_: None)
+    with pytest.raises(OSError, match="No locks"):
+        spool_at(tmp_path).store(turns("a", [1]))
+    assert list((tmp_path / "scope").iterdir()) == []
 
 
 def test_files_that_somebody_removes_are_not_waited_for(tmp_path: Path) -> None:

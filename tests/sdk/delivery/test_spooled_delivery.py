@@ -7,6 +7,8 @@ import contextlib
 import itertools
 import json
 import logging
+import os
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import virtual_time
 from support.delivery import NOBODY, OK, ScriptedTransport, Sent, status
-from support.home import Here, config
+from support.home import PATIENCE, Here, config, delivering_to
 from support.spool import files, segments, size_of
 
 from mlsdk import events
@@ -27,6 +29,7 @@ from mlsdk.delivery.outcome import Outcome
 from mlsdk.delivery.pipeline import Delivery, delivery_for
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event
+from mlsdk.local import LocalMindlytics
 
 _moments = itertools.count(1)
 
@@ -356,6 +359,32 @@ def test_a_disk_that_cannot_be_used_costs_no_event(tmp_path: Path, caplog: pytes
     assert [record.getMessage() for record in caplog.records] == [
         "the spool cannot be written (File exists); events are kept in memory alone"
     ]
+
+
+def test_a_disk_that_hangs_holds_up_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    threads = set()
+    real = os.write
+
+    def write(handle: int, data: bytes) -> int:
+        if len(data) > 100 and b"session_id" in data:
+            threads.add(threading.current_thread().name)
+            hangs.set()
+            assert goes_on.wait(PATIENCE)
+        return real(handle, data)
+
+    with LocalMindlytics.in_thread(port=0) as service:
+        monkeypatch.setattr(os, "write", write)
+        with delivering_to(service.url, spool=Spooling(str(tmp_path), mode=WRITE_AHEAD)) as delivery:
+            delivery.offer(turn("a", 0))
+            assert hangs.wait(PATIENCE)
+            for number in range(1, 500):
+                delivery.offer(turn("a", number))
+            assert service.received == 0
+            goes_on.set()
+            assert delivery.settled().result(PATIENCE) is True
+            assert delivery.stats()["delivered"] == 500
+    assert threads == {"test-delivery"}
 
 
 STEP = st.sampled_from(["offer", "offer", "offer", "offer", "down", "up", "refuse", "wait", "tick", "die"])

@@ -18,7 +18,7 @@ import trustme
 
 from mlsdk.config import Connection
 from mlsdk.delivery.outcome import Outcome, Verdict
-from mlsdk.delivery.transport import MAX_ANSWER, NO_EVENTS, HTTPTransport, failure
+from mlsdk.delivery.transport import MAX_ANSWER, HTTPTransport, failure
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -129,7 +129,6 @@ def test_a_request_is_an_array_for_the_queue_with_credentials_and_an_idempotency
         "content-length": "9",
         "accept-encoding": "identity",
     }
-    assert NO_EVENTS == b"[]"
 
 
 def test_connections_are_kept_alive() -> None:

@@ -300,3 +300,42 @@ def test_a_model_that_goes_on_after_its_agent_makes_no_second_turn() -> None:
     assert len(runs.chain_ended("agent", "hello")) == 1
     runs.model_started("title", "task", [user("a title")])
     assert runs.model_ended("title", text="Hello", usage=used(1, 1)) == [Found("agent", usage=(used(1, 1),))]
+
+
+def test_an_agent_whose_model_nobody_tells_of_is_read_by_its_output() -> None:
+    """LangChain's agent, awaited before Python 3.11, calls its model without the handlers of the call."""
+    runs = Runs()
+    runs.chain_started("agent", None, {"messages": [user("Where is 7?")]})
+    runs.tool_started("t", "agent", ASK, at=0.0)
+    runs.tool_ended("t", result="on its way", at=0.0)
+    answer = SimpleNamespace(
+        type="ai",
+        content="It is on its way.",
+        usage_metadata={"input_tokens": 20, "output_tokens": 6},
+        response_metadata={"model_name": "big"},
+    )
+    outputs = {"messages": [user("Where is 7?"), asking("c1"), result("c1"), answer]}
+    assert runs.chain_ended("agent", outputs) == [Found("agent", Turn("Where is 7?", "It is on its way.", used(20, 6)))]
+
+
+def test_a_chain_that_passes_a_conversation_on_answers_nothing() -> None:
+    runs = Runs()
+    history = [user("hi"), SimpleNamespace(type="ai", content="hello")]
+    runs.chain_started("trim", None, history)
+    assert runs.chain_ended("trim", history) == []
+
+
+def test_ids_that_are_used_again_at_the_same_time_lose_nothing() -> None:
+    runs, found = Runs(), []
+    for chat in ("a", "b"):
+        runs.chain_started(chat, None, {"messages": [("user", chat)]})
+        runs.tool_started(f"{chat}-t", chat, ASK, at=0.0)
+        found += runs.tool_ended(f"{chat}-t", result="on its way", at=0.0)
+        runs.model_started(f"{chat}-alone", None, [user(chat)])
+        found += runs.model_ended(f"{chat}-alone", text="", requests=[ASK], usage=used(1, 1))
+    for chat in ("a", "b"):
+        runs.model_started(f"{chat}-m", chat, [user(chat), asking("c1"), result("c1")])
+        found += runs.model_ended(f"{chat}-m", text="done", usage=used(10, 1))
+        found += runs.chain_ended(chat, "done")
+    assert sum(len(each.calls) for each in found) == 2
+    assert sum(each.turn.usage.prompt_tokens for each in found if each.turn and each.turn.usage) == 22

@@ -555,12 +555,14 @@ class RawServer:
             listening_ = await asyncio.start_server(self._answer, "127.0.0.1", 0)
             self.base = f"http://127.0.0.1:{listening_.sockets[0].getsockname()[1]}"
             yield
-            listening_.close()
-            # The loop ends next, and with it whatever would still be closing, or be about to be answered.
+            # A connection that asyncio has accepted when its server closes is never closed: first no more are accepted.
+            for listening_socket in listening_.sockets:
+                asyncio.get_running_loop().remove_reader(listening_socket.fileno())
             while others := asyncio.all_tasks() - {asyncio.current_task()}:
                 for writer in self._open:
                     writer.transport.abort()
                 await asyncio.wait(others, timeout=0.05)
+            listening_.close()
 
         return serving()
 

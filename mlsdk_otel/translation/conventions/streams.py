@@ -1,0 +1,66 @@
+"""Streams that nobody has read to their end: what was said of the answer until then is kept, and flagged.
+
+Libraries have no attribute for it. They leave out why the answer ended, and what it cost, or call the end an error that
+is none. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mlsdk_otel import attributes as names
+from mlsdk_otel.translation.conventions import messages, reading
+from mlsdk_otel.translation.spanview import Attributes
+
+_STREAMED: Final = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming")
+_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+_LEFT: Final = frozenset({"_OTHER", "GeneratorExit", "CancelledError"})
+"""Types of error, without their module, where the reader went away and nothing has failed."""
+
+
+def is_left(attributes: Attributes) -> bool:
+    """Whether the error of a stream that has begun to answer is only that its reader went away."""
+    kind = attributes.get(names.ERROR_TYPE)
+    return isinstance(kind, str) and kind.rpartition(".")[2] in _LEFT
+
+
+def is_cut(attributes: Attributes, *, is_counted: bool) -> bool:
+    """Whether a stream ended before its answer did.
+
+    Args:
+        attributes: The span's.
+        is_counted: The tokens are known: they come with the end.
+    """
+    reasons = _reasons(attributes)
+    if "error" in reasons:
+        return True
+    return _is_streamed(attributes) and not is_counted and not reasons
+
+
+def _is_streamed(attributes: Attributes) -> bool:
+    parameters = reading.mapping(attributes.get("llm.invocation_parameters")) or {}
+    return any(reading.flag(attributes.get(key)) for key in _STREAMED) or parameters.get("stream") is True
+
+
+def _reasons(attributes: Attributes) -> set[str]:
+    """Why the answer ended, wherever a library tells it."""
+    found: set[str] = set()
+    told = messages.loaded(attributes.get(_FINISH_REASONS))
+    found.update(str(each) for each in told if each) if isinstance(told, list | tuple) else found.add(str(told or ""))
+    for key, value in attributes.items():
+        if key.endswith("finish_reason"):
+            found.add(str(value or ""))
+    for key in (names.OUTPUT_MESSAGES, "output.value"):
+        found.update(_told(messages.loaded(attributes.get(key))))
+    return found - {""}
+
+
+def _told(raw: object) -> set[str]:
+    """The `finish_reason` of messages and choices, however they are wrapped."""
+    if isinstance(raw, list | tuple):
+        return {reason for each in raw for reason in _told(each)}
+    if not isinstance(raw, dict):
+        return set()
+    reason = raw.get("finish_reason")
+    inner = (raw.get(key) for key in ("choices", "generations", "generation_info", "response_metadata"))
+    return {str(reason or ""), *(each for held in inner for each in _told(held))}

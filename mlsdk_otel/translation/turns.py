@@ -1,0 +1,604 @@
+"""Which model calls make up one turn: one thing that the user said, and the final answer to it.
+
+Calls come in the order in which they began. One goes on with a turn that is there already when it brings the result of
+a function that the turn has asked for, when it stands at the same place of the same conversation with the same words
+and the turn has no answer yet, or when both are inside one agent. Inside an agent a new turn begins only where the
+history shows that the last one was answered and the user has spoken again. What was resent is never told again: turns
+are made of answers, and an answer is new.
+
+The turn has the tokens of all calls of the model that answered; another model's are told apart. A call that is seen
+twice, by two instrumentations, is one. A failed call answers nothing; the functions that ran before it stay.
+
+A turn can be told when it has an answer and its local root (or the agent around it) has ended, see `foreign`. One that
+waits for the result of a function, or for another try, waits until its session is idle. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final, TypeVar
+
+from mlsdk_otel.translation import history
+from mlsdk_otel.translation.facts import ToolRequest, ToolResult, ToolRun, Usage
+from mlsdk_otel.translation.history import Answer, History
+
+MAX_REMEMBERED: Final = 10_000
+"""Places, answers, functions and open turns that are remembered; the oldest are forgotten first."""
+_MAX_CALLS: Final = 1_000
+"""Calls in one turn; it is told then, whatever it waits for."""
+_MAX_ALIKE: Final = 100
+"""Conversations at one place, likewise."""
+_MAX_ASKING: Final = 1_000
+"""Open turns that are looked through for one that asked for a function, the latest first."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a turn is.
+
+    Attributes:
+        is_joined: The session's id came from outside: it is not this process's to start or end.
+    """
+
+    session_id: str
+    conversation_id: str
+    user_id: str | None = None
+    device_id: str | None = None
+    is_joined: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a model.
+
+    Attributes:
+        span: Trace and span.
+        unit: The outermost agent or chain around it, if there is one.
+        owner: Whose it is, where ids say so.
+        alone: Whose it is if nothing connects it with anything.
+        start: Nanoseconds since 1970, as `end`.
+    """
+
+    span: tuple[int, int]
+    unit: tuple[int, int] | None
+    owner: Owner | None
+    alone: Owner
+    start: int
+    end: int
+    history: History
+    answer: Answer
+    request_model: str | None
+    response_model: str | None
+    usage: Usage
+    response_id: str | None
+    previous_response_id: str | None
+    has_failed: bool
+    is_partial: bool
+    has_content: bool
+
+
+@dataclass(slots=True)
+class Run:
+    """A function that ran, as its own span tells it; the rest as in `Call`."""
+
+    span: tuple[int, int]
+    unit: tuple[int, int] | None
+    owner: Owner | None
+    alone: Owner
+    start: int
+    end: int
+    fact: ToolRun
+
+
+@dataclass(slots=True)
+class Function:
+    """A function that a model asked for, or that ran.
+
+    Attributes:
+        moment: When it was asked for, or ended; nanoseconds since 1970.
+        runtime: Milliseconds, where a span of its own tells it.
+    """
+
+    name: str | None
+    call_id: str | None
+    arguments: str | None
+    moment: int
+    result: str | None = None
+    runtime: int | None = None
+    has_run: bool = False
+    has_result: bool = False
+
+    @property
+    def is_known_to_have_run(self) -> bool:
+        """Whether it did more than being asked for."""
+        return self.has_run or self.has_result
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn in the making.
+
+    Attributes:
+        said: What the user said.
+        end: The end of its last call or function, nanoseconds since 1970.
+    """
+
+    number: int
+    owner: Owner
+    unit: tuple[int, int] | None
+    history: History
+    said: tuple[str, ...]
+    start: int
+    end: int
+    calls: list[Call] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    text: str | None = None
+    """The answer that the agent around it told."""
+
+    @property
+    def utterance(self) -> str | None:
+        """What the user said, as one text."""
+        return "\n\n".join(text.strip() for text in self.said) if self.said else None
+
+    @property
+    def answering(self) -> Call | None:
+        """The call that answered, if one has."""
+        able = [call for call in self.calls if call.answer.text is not None and not call.has_failed]
+        if not able:
+            # An answer that is the argument of a function, as structured output is: the agent tells it.
+            return self.calls[-1] if self.text and self.calls and not self.has_failed else None
+        told = (self.text or "").strip()
+        last = [call for call in able if told and (call.answer.text or "").strip() == told]
+        # A call beside the answer, of a guardrail say, is about other words than the user's.
+        last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
+        return last[-1]
+
+    @property
+    def answer(self) -> str | None:
+        """What was answered."""
+        answering = self.answering
+        return None if answering is None else answering.answer.text or self.text
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is nothing to wait for but other calls of the same agent."""
+        return bool(self.said) and self.answering is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its last call has."""
+        return bool(self.calls) and self.calls[-1].has_failed
+
+
+class Turns:
+    """The turns that are open, and where conversations are."""
+
+    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
+        """Knows none."""
+        self._max = max_remembered
+        self._serial = 0
+        self._open: OrderedDict[int, Turn] = OrderedDict()
+        self._of_call_id: OrderedDict[str, int] = OrderedDict()
+        self._of_unit: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._of_trace: OrderedDict[int, int] = OrderedDict()
+        self._of_session: OrderedDict[str, dict[int, None]] = OrderedDict()
+        # Where conversations are: by the place after their last answer, and by the id of that answer.
+        self._places: OrderedDict[int, list[Owner]] = OrderedDict()
+        self._answers: OrderedDict[str, Owner] = OrderedDict()
+        self._answered_calls: OrderedDict[str, None] = OrderedDict()
+        self._of_answer: OrderedDict[str, int] = OrderedDict()
+        self._failed: OrderedDict[int, Owner] = OrderedDict()
+        self._given_up: list[Turn] = []
+        self.fresh: list[str | int] = []
+        """What became known that a call may wait for, see `missing`; whoever looks empties it."""
+
+    @property
+    def open_turns(self) -> int:
+        """How many turns wait for more."""
+        return len(self._open)
+
+    # -- what a call waits for ----------------------------------------------------------------------------------------
+
+    def missing(self, call: Call) -> str | int | None:
+        """What a call goes on from that was not seen, and may come: a function's or an answer's id, or a place."""
+        past = call.history
+        if not call.has_content:
+            return None
+        unasked = self._unasked(past)
+        if unasked is not None:
+            return None if self._asked_alike(call) else unasked
+        if len(past.said) > 1 and not self._failures_in(past):
+            return _failure(past.place, past.said[:-1])
+        if call.owner is not None:
+            return None
+        if call.previous_response_id is not None:
+            return None if call.previous_response_id in self._answers else call.previous_response_id
+        is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
+        return None if is_known else past.place
+
+    def _unasked(self, past: History) -> str | None:
+        """A function of the current exchange that no call seen has asked for."""
+        requested = [request.call_id for request in past.requests] or [result.call_id for result in past.results]
+        known = (self._of_call_id, self._answered_calls)
+        return next((each for each in requested if each and not any(each in memory for memory in known)), None)
+
+    def _asked_alike(self, call: Call) -> bool:
+        """Whether the functions were asked for under other ids: some libraries name request and result differently."""
+        if call.previous_response_id in self._answers:
+            return True
+        turn = self._open.get(self._of_trace.get(call.span[0], -1))
+        if turn is None:
+            return False
+        asked = {function.name for function in turn.functions}
+        return any(request.name in asked for request in call.history.requests)
+
+    # -- one by one ---------------------------------------------------------------------------------------------------
+
+    def add(self, call: Call) -> Turn:
+        """Puts a call into its turn."""
+        turn = self._turn_of(call) or self._begin(call)
+        if call.has_failed and turn.has_failed and call.usage == Usage():
+            turn.calls.pop()  # tried again and again, it need not be kept again and again
+        turn.calls.append(call)
+        turn.end = max(turn.end, call.end)
+        if not turn.said and call.history.said:
+            turn.said, turn.history = self._unfailed(call), call.history
+        if call.unit is not None:
+            self._remember(self._of_unit, call.unit, turn.number)
+        self._remember(self._of_trace, call.span[0], turn.number)
+        self._pair(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=())
+        call.answer = replace(call.answer, requests=(), results=())
+        if call.response_id is not None:
+            self._remember(self._answers, call.response_id, turn.owner)
+            self._remember(self._of_answer, call.response_id, turn.number)
+            self.fresh.append(call.response_id)
+        if call.has_failed:
+            failure = _failure(call.history.place, call.history.said)
+            self._remember(self._failed, failure, turn.owner)
+            self.fresh.append(failure)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
+        return turn
+
+    def run(self, run: Run) -> Turn | None:
+        """Puts a function that ran into its turn; None for one whose turn nobody knows."""
+        call_id = run.fact.call_id
+        turn = self._open.get(self._of_call_id.get(call_id or "", -1))
+        if turn is None and call_id in self._answered_calls:
+            return None
+        if turn is None:
+            number = None if run.unit is None else self._of_unit.get(run.unit)
+            number = self._of_trace.get(run.span[0]) if number is None else number
+            turn = self._open.get(-1 if number is None else number) or self._asking(run)
+        if turn is None:
+            turn = self._begin_with(run)
+        function = _asked(turn.functions, run.fact)
+        if function is None:
+            function = Function(run.fact.name, call_id, run.fact.arguments, run.end)
+            turn.functions.append(function)
+            self._name(turn, function)
+        function.has_run = True
+        function.moment = run.end
+        function.runtime = max(0, run.end - run.start) // 1_000_000
+        function.name = function.name or run.fact.name
+        function.arguments = run.fact.arguments if function.arguments is None else function.arguments
+        if function.result is None:
+            function.result = run.fact.result
+        turn.end = max(turn.end, run.end)
+        return turn
+
+    def tell(self, unit: tuple[int, int], text: str | None) -> None:
+        """The agent around a turn has ended, and told its answer."""
+        turn = self._open.get(self._of_unit.get(unit, -1))
+        if turn is not None and text:
+            turn.text = text
+
+    def _turn_of(self, call: Call) -> Turn | None:
+        """The open turn that a call goes on with."""
+        past = call.history
+        named = [result.call_id for result in past.results] + [request.call_id for request in past.requests]
+        for call_id in named:
+            turn = self._open.get(self._of_call_id.get(call_id or "", -1))
+            if turn is not None and _may_be(turn, call):
+                return turn
+        turn = self._open.get(self._of_answer.get(call.previous_response_id or "", -1))
+        if turn is not None and not turn.is_answered and (past.results or not past.said):
+            return turn
+        if call.unit is not None:
+            turn = self._open.get(self._of_unit.get(call.unit, -1))
+            if turn is not None and not _goes_beyond(turn, call):
+                return turn
+        turn = self._open.get(self._of_trace.get(call.span[0], -1))
+        if turn is not None and _is_same_moment(turn, call):
+            return turn
+        if call.owner is not None:
+            for number in self._of_session.get(call.owner.session_id, {}):
+                turn = self._open[number]
+                if _may_be(turn, call) and _is_same_moment(turn, call):
+                    return turn
+        return self._asked_without_ids(call)
+
+    def _asked_without_ids(self, call: Call) -> Turn | None:
+        """The open turn whose functions' results a call brings, where nobody names the calls, as with Google's API."""
+        past = call.history
+        if call.owner is not None or not past.requests or any(request.call_id for request in past.requests):
+            return None
+        names = {request.name for request in past.requests}
+        for turn in islice(reversed(self._open.values()), _MAX_ASKING):
+            asked = {function.name for function in turn.functions if not (function.call_id or function.has_result)}
+            is_alike = turn.said[-1:] == past.said[-1:] and turn.history.place == past.place
+            if names & asked and is_alike and not turn.owner.is_joined:
+                return turn
+        return None
+
+    def _begin(self, call: Call) -> Turn:
+        owner = self._owner_of(call)
+        return self._opened(
+            Turn(self._serial, owner, call.unit, call.history, self._unfailed(call), call.start, call.end)
+        )
+
+    def _begin_with(self, run: Run) -> Turn:
+        turn = Turn(self._serial, run.owner or run.alone, run.unit, History(), (), run.start, run.end)
+        if run.unit is not None:
+            self._remember(self._of_unit, run.unit, turn.number)
+        self._remember(self._of_trace, run.span[0], turn.number)
+        return self._opened(turn)
+
+    def _opened(self, turn: Turn) -> Turn:
+        self._serial += 1
+        self._open[turn.number] = turn
+        self._of_session.setdefault(turn.owner.session_id, {})[turn.number] = None
+        if len(self._open) > self._max:
+            self._given_up.append(self._closed(next(iter(self._open.values()))))
+        return turn
+
+    def _unfailed(self, call: Call) -> tuple[str, ...]:
+        """What the user said; of several in a row without those that were answered by a failure."""
+        said = call.history.said
+        return said[self._failures_in(call.history) :]
+
+    def _failures_in(self, past: History) -> int:
+        """How many of the things that the user said have failed before, and stayed in the history."""
+        for count in range(len(past.said) - 1, 0, -1):
+            if _failure(past.place, past.said[:count]) in self._failed:
+                return count
+        return 0
+
+    def _owner_of(self, call: Call) -> Owner:
+        if call.owner is not None:
+            return call.owner
+        past = call.history
+        found = self._answers.get(call.previous_response_id or "")
+        if found is None and past.place != history.BEGINNING:
+            found = self._at(past.place) or (self._at(past.recent) if past.recent else None)
+        if found is None and (failures := self._failures_in(past)):
+            found = self._failed[_failure(past.place, past.said[:failures])]
+        if found is None:
+            return call.alone
+        return replace(
+            found,
+            user_id=call.alone.user_id or found.user_id,
+            device_id=call.alone.device_id or found.device_id,
+        )
+
+    def _at(self, place: int) -> Owner | None:
+        """The conversation that has come to a place; each of several that are alike goes on once."""
+        owners = self._places.get(place, [])
+        if len({owner.user_id for owner in owners}) > 1:
+            return None  # two users, and nothing tells which of them
+        return None if not owners else owners.pop(0) if len(owners) > 1 else owners[0]
+
+    # -- functions ----------------------------------------------------------------------------------------------------
+
+    def _pair(self, turn: Turn, call: Call) -> None:
+        past = call.history
+        named = {request.call_id for request in past.requests if request.call_id is not None}
+        unnamed: list[Function] = [function for function in turn.functions if function.call_id is None]
+        for request in past.requests:
+            function = _by_id(turn.functions, request.call_id)
+            if function is None:
+                function = _alike(unnamed if request.call_id is None else turn.functions, request, named)
+                if function is None:
+                    if request.call_id is not None and request.call_id in self._answered_calls:
+                        continue
+                    function = Function(request.name, request.call_id, request.arguments, call.start)
+                    turn.functions.append(function)
+                function.call_id = request.call_id
+                self._name(turn, function)
+            if function in unnamed:
+                unnamed.remove(function)
+            function.arguments = request.arguments if function.arguments is None else function.arguments
+        for result in past.results:
+            self._result(turn, result)
+        for request in call.answer.requests:
+            if request.call_id is None or _by_id(turn.functions, request.call_id) is None:
+                function = Function(request.name, request.call_id, request.arguments, call.end)
+                turn.functions.append(function)
+                self._name(turn, function)
+        for result in call.answer.results:
+            self._result(turn, result)
+
+    @staticmethod
+    def _result(turn: Turn, result: ToolResult) -> None:
+        function = _by_id(turn.functions, result.call_id)
+        if function is None:
+            waiting = [function for function in turn.functions if not function.has_result]
+            named = [function for function in waiting if result.name is not None and function.name == result.name]
+            without = [function for function in waiting if result.call_id is None or function.call_id is None]
+            function = next(iter(named or without), None)
+        if function is not None and not function.has_result:
+            function.has_result = True
+            # What the model was told is the text of it; spans hold it in whatever form a library has.
+            function.result = function.result if result.result is None else result.result
+
+    def _name(self, turn: Turn, function: Function) -> None:
+        if function.call_id is not None:
+            self._remember(self._of_call_id, function.call_id, turn.number)
+            self.fresh.append(function.call_id)
+
+    def _asking(self, run: Run) -> Turn | None:
+        """The open turn of the same session that has asked for a function without naming the call."""
+        if run.fact.call_id is not None or run.owner is None:
+            return None
+        for number in self._of_session.get(run.owner.session_id, {}):
+            turn = self._open[number]
+            if any(function.name == run.fact.name and not function.has_run for function in turn.functions):
+                return turn
+        return None
+
+    # -- what is known to be complete ---------------------------------------------------------------------------------
+
+    def finish(self, numbers: Iterable[int], *, is_last: bool = False) -> Iterator[Turn]:
+        """Those of some turns that need not wait any longer.
+
+        Args:
+            numbers: Turns, by number.
+            is_last: Nothing more will come for any of them.
+        """
+        for number in sorted(numbers):
+            turn = self._open.get(number)
+            if turn is not None and (is_last or turn.is_answered or _has_nothing_to_wait_for(turn)):
+                yield self._closed(turn)
+
+    def overflow(self) -> list[Turn]:
+        """Those that were given up because there were too many."""
+        found, self._given_up = self._given_up, []
+        return found
+
+    def of_session(self, session_id: str) -> list[int]:
+        """The open turns of a session."""
+        return list(self._of_session.get(session_id, ()))
+
+    def all_open(self) -> list[int]:
+        """The open turns."""
+        return list(self._open)
+
+    def _closed(self, turn: Turn) -> Turn:
+        del self._open[turn.number]
+        others = self._of_session[turn.owner.session_id]
+        del others[turn.number]
+        if not others:
+            del self._of_session[turn.owner.session_id]
+        for function in turn.functions:
+            if function.call_id is not None:
+                self._remember(self._answered_calls, function.call_id, None)
+        answering = turn.answering
+        if answering is not None and turn.said:
+            past = turn.history
+            done = history.exchange(turn.said[-1], answering.answer.text or "")
+            for place in filter(None, (history.after(past.place, done), history.both(past.last, done))):
+                owners = self._places.get(place, [])
+                if turn.owner.session_id not in [owner.session_id for owner in owners]:
+                    owners = [*owners, turn.owner][-_MAX_ALIKE:]
+                self._remember(self._places, place, owners)
+                self.fresh.append(place)
+        return turn
+
+    def sizes(self) -> Sequence[int]:
+        """How many of each kind of thing are held."""
+        held = (
+            self._open,
+            self._of_call_id,
+            self._of_unit,
+            self._of_trace,
+            self._places,
+            self._answers,
+            self._answered_calls,
+            self._of_answer,
+            self._failed,
+        )
+        return [len(memory) for memory in held]
+
+    def _remember(self, memory: OrderedDict[K, V], key: K, value: V) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._max:
+            memory.popitem(last=False)
+
+
+def _failure(place: int, said: tuple[str, ...]) -> int:
+    """Stands for words that had no answer at a place."""
+    return hash(("failed", place, said))
+
+
+def _may_be(turn: Turn, call: Call) -> bool:
+    """Whether the ids do not speak against it."""
+    return call.owner is None or call.owner.session_id == turn.owner.session_id or not turn.owner.is_joined
+
+
+def _goes_beyond(turn: Turn, call: Call) -> bool:
+    """Whether the user has spoken again since a turn was answered."""
+    answering = turn.answering
+    if answering is None or not call.history.said or not turn.said:
+        return False
+    done = history.exchange(turn.said[-1], answering.answer.text or "")
+    past = call.history
+    if past.place != history.BEGINNING:
+        return past.place == history.after(turn.history.place, done) or past.last == done
+    return call.previous_response_id is not None and call.previous_response_id == answering.response_id
+
+
+def _is_same_moment(turn: Turn, call: Call) -> bool:
+    """Whether a call of the same trace or session says the same words at the same place, or brings nothing new."""
+    past = call.history
+    if not past.said:
+        return not call.has_content and not turn.calls  # only functions have been seen
+    if past.said[-1:] != turn.said[-1:] or past.place != turn.history.place:
+        return False
+    if call.previous_response_id != turn.calls[0].previous_response_id:
+        return False
+    if not turn.is_answered:
+        return True
+    # Tried again, or sent on by a router; without history it may as well be said again.
+    return past.place != history.BEGINNING or past.system != turn.history.system
+
+
+def _has_nothing_to_wait_for(turn: Turn) -> bool:
+    """Whether nobody can make a turn of it: nothing was captured, it has only failed, or only functions were seen."""
+    if any(call.has_content for call in turn.calls):
+        # Not even a usage: a failure, or a stream that another span will tell of.
+        return not turn.functions and all(call.usage == Usage() for call in turn.calls)
+    return not any(function.call_id and not function.is_known_to_have_run for function in turn.functions)
+
+
+def _by_id(functions: Iterable[Function], call_id: str | None) -> Function | None:
+    if call_id is None:
+        return None
+    return next((function for function in functions if function.call_id == call_id), None)
+
+
+def _alike(functions: Iterable[Function], request: ToolRequest, named: Collection[str]) -> Function | None:
+    """The same request, under another id or under none."""
+    for function in functions:
+        if function.name == request.name and (function.call_id is None or function.call_id not in named):
+            same = None in (function.arguments, request.arguments)
+            if same or _plain(function.arguments) == _plain(request.arguments):
+                return function
+    return None
+
+
+def _asked(functions: Sequence[Function], run: ToolRun) -> Function | None:
+    """The request that a run answers."""
+    if (found := _by_id(functions, run.call_id)) is not None:
+        return found
+    left = [
+        function
+        for function in functions
+        if not function.has_run
+        and (function.name == run.name or run.name is None)
+        and (run.call_id is None or function.call_id is None)
+    ]
+    exact = [function for function in left if _plain(function.arguments) == _plain(run.arguments)]
+    return next(iter(exact or left), None)
+
+
+def _plain(arguments: str | None) -> str:
+    return "".join((arguments or "").split())

@@ -1,0 +1,9 @@
+"""OpenInference's instrumentation of LangChain, under an agent of LangGraph."""
+
+from chat import hold, provider
+from langgraph_agent import Chatbot
+from openinference.instrumentation.langchain import LangChainInstrumentor
+
+traces = provider()
+LangChainInstrumentor().instrument(tracer_provider=traces)
+hold(traces, Chatbot().speak)

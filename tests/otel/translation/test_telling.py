@@ -1,0 +1,83 @@
+"""A turn as events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.foreign import in_short
+from support.spans import NOON, check_wire
+
+from mlsdk.events import common
+from mlsdk_otel.translation.facts import Usage
+from mlsdk_otel.translation.history import Answer, History
+from mlsdk_otel.translation.telling import telling
+from mlsdk_otel.translation.turns import Call, Function, Owner, Turn
+
+OWNER = Owner("s", "c", is_joined=True)
+WHO = common(session_id="s", user_id="u")
+
+
+def a_call(text: str | None = None, **fields: Any) -> Call:
+    given = {
+        "request_model": "m",
+        "response_model": None,
+        "usage": Usage(10, 5),
+        "is_partial": False,
+        "has_failed": False,
+        **fields,
+    }
+    return Call(
+        span=(1, 1),
+        unit=None,
+        owner=OWNER,
+        alone=OWNER,
+        start=NOON,
+        end=NOON,
+        history=History(said=("hi",)),
+        answer=Answer(text),
+        response_id=None,
+        previous_response_id=None,
+        has_content=True,
+        **given,
+    )
+
+
+def told(*calls: Call, functions: tuple[Function, ...] = (), with_all: bool = False) -> list[str]:
+    turn = Turn(0, OWNER, None, History(), ("hi",), NOON, NOON, list(calls), list(functions))
+    found = telling(turn, with_all=with_all)
+    events = found.events(WHO)
+    check_wire(events)
+    assert found.is_empty == (not events)
+    return [in_short(event) for event in events]
+
+
+def test_a_model_is_the_same_by_either_of_its_names() -> None:
+    dated = a_call("hello", request_model="m", response_model="m-2024")
+    assert told(a_call(), a_call(request_model="m-2024"), dated) == ["turn hi -> hello (m-2024 30+15)"]
+    assert told(a_call(request_model="x", response_model="x-1"), dated) == [
+        "turn hi -> hello (m-2024 10+5)",
+        "usage x-1 10+5",
+    ]
+    assert told(a_call(request_model=None), dated) == ["turn hi -> hello (m-2024 10+5)"]
+
+
+def test_without_an_answer_each_call_is_a_usage_if_all_of_it_is_known() -> None:
+    assert told(a_call(), a_call(usage=Usage(3, None)), a_call(request_model=None)) == ["usage m 10+5"]
+    assert told() == []
+
+
+def test_functions_come_first_those_that_ran() -> None:
+    ran = Function("f", "1", "{}", NOON + 1, has_run=True)
+    asked = Function("g", "2", "{}", NOON)
+    nameless = Function(None, "3", None, NOON, has_run=True)
+    functions = (ran, asked, nameless)
+    assert told(a_call("hello"), functions=functions, with_all=True)[0] == "f({}) = None"
+    assert told(a_call(has_failed=True, usage=Usage()), functions=functions) == ["f({}) = None"]
+    assert told(functions=functions, with_all=True) == ["g({}) = None", "f({}) = None"]
+
+
+def test_an_answer_that_broke_off_says_so() -> None:
+    turn = Turn(0, OWNER, None, History(), ("hi",), NOON, NOON, [a_call("hel", is_partial=True)])
+    [event] = telling(turn).events(WHO)
+    assert isinstance(event["properties"], dict)
+    assert event["properties"]["partial"] is True

@@ -1,0 +1,312 @@
+"""What a turn is: one thing that the user said and the final answer to it, whatever it took."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.foreign import App, asks, bot, gave, happened, in_short, system, user
+from support.spans import check_wire
+
+from mlsdk_otel.translation.facts import Identity
+
+S = Identity(session_id="s")
+
+
+def test_a_call_that_answers_is_a_turn() -> None:
+    app = App()
+    app.call(system("be brief"), user("hi"), answer="hello")
+    assert app.take() == ["start", "open", "turn hi -> hello (m 10+5)"]
+    assert app.close() == ["close", "end"]
+
+
+def test_a_function_is_part_of_its_turn_across_traces() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"))
+    assert app.take() == []
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_only_the_result_of_a_function_need_be_sent() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"), response_id="r1")
+    app.call(gave("c1", "-3"), answer="Yes.", previous_response_id="r1")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_a_result_under_another_id_is_found_by_the_answer_before() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("fc_1"), response_id="r1")
+    app.call(gave("call_1", "-3"), answer="Yes.", previous_response_id="r1")
+    assert [each for each in app.close() if each.startswith("turn")] == ["turn cold? -> Yes. (m 20+10)"]
+
+
+def test_functions_without_ids_are_told_apart_by_their_order() -> None:
+    app = App()
+    trace = app.new_id()
+    app.call(user("cold?"), answer=asks(None, None), trace=trace, below=trace)
+    app.call(user("cold?"), asks(None, None), gave(None, "1"), gave(None, "2"), answer="Yes.", trace=trace, below=trace)
+    app.root(trace, trace)
+    assert happened(app.take()) == ['look({"a":1}) = 1', 'look({"a":1}) = 2', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_history_that_is_sent_again_makes_no_turns_and_joins_the_session() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao")
+    app.call(user("hi"), bot("hello"), user("bye"), bot("ciao"), user("bye"), answer="still here?")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close()) == [
+        "turn hi -> hello (m 10+5)",
+        "turn bye -> ciao (m 10+5)",
+        "turn bye -> still here? (m 10+5)",
+    ]
+
+
+def test_the_same_words_twice_are_two_turns() -> None:
+    app = App()
+    trace = app.new_id()
+    app.call(user("yes"), answer="ok", trace=trace, below=trace)
+    app.call(user("yes"), bot("ok"), user("yes"), answer="ok", trace=trace, below=trace)
+    app.root(trace, trace)
+    app.call(user("yes"), answer="ok", identity=S)
+    app.call(user("yes"), answer="ok", identity=S)
+    assert happened(app.close()) == ["turn yes -> ok (m 10+5)"] * 4
+
+
+def test_a_history_that_lost_its_beginning_still_goes_on() -> None:
+    app = App()
+    talk = [part for number in range(4) for part in (user(f"u{number}"), bot(f"a{number}"))]
+    for number in range(4):
+        app.call(*talk[: 2 * number], user(f"u{number}"), answer=f"a{number}")
+    app.call(*talk[4:], user("u4"), answer="a4")
+    assert len({event["session_id"] for event in app.sent}) == 1
+
+
+def test_two_users_with_the_same_opening_are_not_mixed() -> None:
+    app = App()
+    for name in ("ada", "bob"):
+        app.call(user("hi"), answer="hello", identity=Identity(session_id=name, user_id=name))
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao")
+    assert [event["session_id"] for event in app.sent if event.get("event") == "Conversation Turn"][:2] == [
+        "ada",
+        "bob",
+    ]
+    assert len({event["session_id"] for event in app.sent}) == 3
+
+
+def test_anonymous_conversations_alike_each_go_on() -> None:
+    app = App()
+    for _ in range(2):
+        app.call(user("hi"), answer="hello")
+    for _ in range(2):
+        app.call(user("hi"), bot("hello"), user("bye"), answer="ciao")
+    sessions = [event["session_id"] for event in app.sent if event.get("event") == "Conversation Turn"]
+    assert len(set(sessions[:2])) == 2
+    assert sorted(sessions[:2]) == sorted(sessions[2:])
+
+
+def test_a_router_and_an_answerer_in_one_agent_are_one_turn() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(system("route"), user("my bill?"), answer="billing", model="small", trace=agent, below=agent)
+    app.call(system("bills"), user("my bill?"), answer="You owe 3.", trace=agent, below=agent)
+    app.agent(agent)
+    assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 10+5)", "usage small 10+5"]
+
+
+def test_the_answer_is_what_the_agent_says_it_is() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("my bill?"), answer="You owe 3.", trace=agent, below=agent)
+    app.call(user("my bill?"), answer="safe", trace=agent, below=agent)
+    app.agent(agent, "You owe 3.")
+    assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
+
+
+def test_a_check_of_the_answer_is_not_the_answer() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("my bill?"), answer="You owe 3.", trace=agent, below=agent)
+    app.call(user("Is this safe: You owe 3."), answer="yes", trace=agent, below=agent)
+    app.agent(agent)
+    assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
+
+
+def test_an_agent_that_talks_on_has_several_turns() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello", trace=agent, below=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", trace=agent, below=agent)
+    app.agent(agent)
+    assert happened(app.take()) == ["turn hi -> hello (m 10+5)", "turn bye -> ciao (m 10+5)"]
+
+
+def test_different_questions_of_one_request_are_different_turns() -> None:
+    app = App()
+    trace = app.new_id()
+    for word in ("a", "b"):
+        app.call(user(word), answer=word.upper(), trace=trace, below=trace)
+    app.root(trace, trace)
+    assert happened(app.take()) == ["turn a -> A (m 10+5)", "turn b -> B (m 10+5)"]
+
+
+def test_tokens_of_other_models_are_told_apart_and_the_totals_are_equal() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"), model="small", tokens=(7, 1))
+    app.call(user("cold?"), asks("c1"), gave("c1"), answer="Yes.", model="large", tokens=(9, 2))
+    assert happened(app.close())[1:] == ["turn cold? -> Yes. (large 9+2)", "usage small 7+1"]
+
+
+def test_what_is_not_known_is_absent() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello", tokens=(None, None))
+    app.call(user("ho"), answer="hello", tokens=(3, None))
+    turns = [event["properties"] for event in app.sent if event.get("event") == "Conversation Turn"]
+    assert turns == [
+        {"user": "hi", "assistant": "hello", "model": "m"},
+        {"user": "ho", "assistant": "hello", "model": "m", "prompt_tokens": 3},
+    ]
+
+
+def test_a_failed_call_makes_no_turn_and_another_try_does() -> None:
+    app = App()
+    app.call(user("hi"), fails=True, tokens=(None, None), identity=S)
+    assert app.take() == []
+    app.call(user("hi"), answer="hello", identity=S)
+    assert happened(app.close()) == ["turn hi -> hello (m 10+5)"]
+
+
+def test_functions_that_ran_stay_when_the_call_after_them_fails() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"), identity=S)
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), fails=True, tokens=(None, None), identity=S)
+    assert happened(app.close()) == ['look({"a":1}) = -3', "usage m 10+5"]
+
+
+def test_a_try_after_a_failure_goes_on_with_the_turn() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"))
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), fails=True, tokens=(None, None))
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_words_that_failed_and_stayed_in_the_history_are_not_said_again() -> None:
+    app = App()
+    app.call(user("hi"), fails=True, tokens=(None, None))
+    app.call(user("hi"), user("hi, please"), answer="hello")
+    assert happened(app.close()) == ["turn hi, please -> hello (m 10+5)"]
+
+
+def test_what_is_said_in_two_messages_is_said_together() -> None:
+    app = App()
+    app.call(user("a document"), user("what is it?"), answer="a document", identity=S)
+    app.later(30)
+    assert happened(app.take()) == ["turn a document\n\nwhat is it? -> a document (m 10+5)"]
+
+
+def test_without_content_there_is_usage_alone() -> None:
+    app = App()
+    app.call(has_content=False)
+    app.call(has_content=False)
+    assert happened(app.take()) == ["usage m 10+5"] * 2
+
+
+def test_a_functions_own_span_tells_how_long_it_ran() -> None:
+    app = App()
+    trace = app.new_id()
+    app.call(user("cold?"), answer=asks("c1"), trace=trace, below=trace)
+    app.run("c1", result="in some other form", trace=trace, below=trace)
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), answer="Yes.", trace=trace, below=trace)
+    app.root(trace, trace)
+    [function] = [event["properties"] for event in app.sent if event.get("event") == "Conversation Function"]
+    assert function == {"name": "look", "args": '{"a":1}', "result": "-3", "runtime": 1000}
+
+
+def test_a_functions_span_without_an_id_belongs_to_the_request_like_it() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("cold?"), answer=asks("c1"), trace=agent, below=agent)
+    app.run(name="look", arguments='{ "a": 1 }', trace=agent, below=agent)
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), answer="Yes.", trace=agent, below=agent)
+    app.agent(agent)
+    assert happened(app.take()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_functions_are_told_where_no_model_is_seen() -> None:
+    app = App()
+    agent = app.new_id()
+    app.run(name="look", arguments="{}", trace=agent, below=agent)
+    app.agent(agent)
+    assert happened(app.take()) == ["look({}) = found"]
+
+
+def test_a_function_that_nobody_ran_is_told_when_nothing_more_comes() -> None:
+    app = App()
+    app.call(user("fill in the form"), answer=asks("c1", name="form"))
+    app.sent += app.foreign.release(app.now)
+    assert happened(app.take()) == ["usage m 10+5"]
+    app.call(user("fill in the form"), answer=asks("c2", name="form"))
+    app.later(300)
+    assert happened(app.take()) == ['form({"a":1}) = None', "usage m 10+5"]
+
+
+def test_ids_that_differ_keep_turns_apart() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"), identity=Identity(session_id="a"))
+    app.call(user("cold?"), asks("c1"), gave("c1"), answer="Yes.", identity=Identity(session_id="b"))
+    turn = next(event for event in app.sent if event.get("event") == "Conversation Turn")
+    assert (turn["session_id"], in_short(turn)) == ("b", "turn cold? -> Yes. (m 10+5)")
+    assert happened(app.close())[-1] == "usage m 10+5"
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_open_turns_are_bounded_and_what_is_known_of_them_is_sent(seen: bool) -> None:
+    app = App(max_remembered=10)
+    for number in range(100):
+        app.call(user("?"), answer=asks(f"c{number}"), identity=S if seen else None)
+    assert max(app.foreign.turns.sizes()) <= 10
+    assert happened(app.close()).count("usage m 10+5") == 100
+
+
+def test_a_call_that_fails_again_and_again_is_kept_once_and_a_turn_without_end_is_told() -> None:
+    app = App()
+    for _ in range(3_000):
+        app.call(user("hi"), fails=True, tokens=(None, None), identity=S)
+    assert app.foreign.turns.open_turns <= 1
+    for number in range(2_500):
+        app.call(user("cold?"), answer=asks(f"c{number}"), identity=S)
+    assert app.take().count("usage m 10+5") == 2_000
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_tokens_are_counted_once_whatever_happens(data: st.DataObject) -> None:
+    """Any calls, in any traces and sessions: each model's tokens arrive once, and no function call twice."""
+    app = App(hold=data.draw(st.sampled_from([0.0, 30.0])))
+    total = 0
+    for number in range(data.draw(st.integers(1, 12))):
+        kind = data.draw(st.sampled_from(["answer", "asks", "gave", "fails", "flush", "later"]))
+        trace = data.draw(st.integers(1, 3))
+        place = {"trace": trace, "below": data.draw(st.sampled_from([None, 100 + trace])), "span_id": 1000 + number}
+        identity = data.draw(st.sampled_from([None, S]))
+        words = user(data.draw(st.sampled_from(["a", "b"])))
+        if kind == "flush":
+            app.sent += app.foreign.release(app.now)
+        elif kind == "later":
+            app.later(data.draw(st.sampled_from([1.0, 40.0, 2000.0])))
+        else:
+            past = [words, asks("c1"), gave("c1")] if kind == "gave" else [words]
+            answer = {"asks": asks("c1"), "fails": None}.get(kind, bot("ok"))
+            app.call(*past, answer=answer, fails=kind == "fails", identity=identity, tokens=(1, 1), **place)
+            total += 1
+        if data.draw(st.booleans()):
+            app.root(trace, 100 + trace)
+    app.sent += app.foreign.close(app.now)
+    check_wire(app.sent)
+    told = sum(event["properties"].get("prompt_tokens", 0) for event in app.sent if "properties" in event)  # type: ignore[union-attr]
+    assert told == total, [in_short(event) for event in app.sent]
+    assert app.foreign.sizes()[:3] == [0, 0, 0]
+    assert app.foreign.turns.open_turns == 0
