@@ -8,6 +8,7 @@ COMMANDS = {
     "local": Command("mlsdk.local.__main__", "a Mindlytics on this machine, to see what would be sent"),
     "doctor": Command("mlsdk_otel.doctor.__main__", "looks at settings, service and OpenTelemetry set-up"),
     "explain": Command("mlsdk_otel.explain.__main__", "what would be made of recorded spans, and why"),
+    "import": Command("mlsdk.importing.__main__", "conversations of the past, from JSON Lines or CSV"),
 }
 
 

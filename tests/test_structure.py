@@ -71,6 +71,9 @@ SDK_ORDER: Final = [
     "mlsdk/doctor/checks",
     "mlsdk/doctor/collecting",
     "mlsdk/doctor/__main__",
+    "mlsdk/importing/rows",
+    "mlsdk/importing/recording",
+    "mlsdk/importing/__main__",
     "mlsdk/commands",
     "mlsdk/__main__",
 ]

@@ -56,11 +56,14 @@ def test_no_such_command(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: me " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["local", "doctor"])
-def test_each_command_of_the_sdk_has_help(command: str) -> None:
-    result = child.run(
-        "import runpy; runpy.run_module('mlsdk', run_name='__main__')", command, "--help", flags=["-W", "error"]
-    )
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [("mlsdk", each) for each in ("local", "doctor", "import")]
+    + [("mlsdk_otel", each) for each in ("local", "doctor", "explain", "import")],
+)
+def test_each_command_has_help(package: str, command: str) -> None:
+    program = f"import runpy; runpy.run_module({package!r}, run_name='__main__')"
+    result = child.run(program, command, "--help", flags=["-W", "error"])
     assert (result.returncode, result.stderr) == (0, "")
-    assert "usage: python -m mlsdk" in result.stdout
+    assert result.stdout.startswith("usage: ")
     assert command in result.stdout

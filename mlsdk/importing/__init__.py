@@ -1,0 +1,1 @@
+"""Imports conversations of the past from a file: ``python -m mlsdk import FILE``."""
