@@ -36,7 +36,7 @@ PROGRAMS: Final = [
     Program(
         f"{page}:{source[: match.start()].count(chr(10)) + 1}",
         match["text"],
-        None if match["names"] is None else match["names"].split(", "),
+        None if match["names"] is None else [name for name in match["names"].split(", ") if name != "nothing"],
     )
     for page, source in sorted(PAGES.items())
     for match in PROGRAM.finditer(source)

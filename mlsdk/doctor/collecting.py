@@ -66,6 +66,10 @@ class Gathered:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+_LAST_WORDS: Final = 0.25
+"""Seconds for connections to close."""
+
+
 def gather(environ: Mapping[str, str], *, within: float = WITHIN) -> Gathered:
     """All facts; takes some seconds where nobody answers.
 
@@ -86,7 +90,7 @@ def gather(environ: Mapping[str, str], *, within: float = WITHIN) -> Gathered:
         return Gathered(facts, secrets)
     connection = checked.config.connection
     facts = replace(facts, server=connection.server_endpoint, websocket=connection.wss_endpoint)
-    return Gathered(asyncio.run(_look(connection, facts, within)), secrets)
+    return Gathered(asyncio.run(_look_and_part(connection, facts, within)), secrets)
 
 
 def check_settings(environ: Mapping[str, str]) -> Checked:
@@ -139,6 +143,14 @@ def _version(distribution: str) -> str | None:
 
 
 # -- the way there ----------------------------------------------------------------------------------------------------
+
+
+async def _look_and_part(connection: Connection, facts: Facts, within: float) -> Facts:
+    try:
+        return await _look(connection, facts, within)
+    finally:
+        # aiohttp closes a TLS connection without waiting for its last words, and the loop ends next.
+        await asyncio.sleep(_LAST_WORDS if connection.server_endpoint.startswith("https") else 0)
 
 
 async def _look(connection: Connection, facts: Facts, within: float) -> Facts:

@@ -9,31 +9,14 @@ from mlsdk_otel.translation.conventions import native
 
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "opentelemetry-attributes.md"
 NO_NAMES: Final = {"DIRECT", "ALL"}
-ONLY_READ: Final = {
-    "OPERATION",
-    "PROVIDER",
-    "SYSTEM",
-    "REQUEST_MODEL",
-    "RESPONSE_ID",
-    "AGENT_NAME",
-    "INPUT_MESSAGES",
-    "OUTPUT_MESSAGES",
-    "SYSTEM_INSTRUCTIONS",
-    "DETAILS_EVENT",
-    "TOOL_CALL_ID",
-    "PROMPT",
-    "COMPLETION",
-    "ERROR_TYPE",
-}
-"""On spans of AI libraries; nobody is to write them for us."""
 
 
 def names() -> dict[str, str]:
-    """All names that spans of ours may have, those that end in a dot being prefixes."""
+    """All names that `attributes` defines, those that end in a dot being prefixes."""
     return {
         constant: value
         for constant, value in vars(attributes).items()
-        if constant.isupper() and isinstance(value, str) and constant not in NO_NAMES | ONLY_READ
+        if constant.isupper() and isinstance(value, str) and constant not in NO_NAMES
     }
 
 

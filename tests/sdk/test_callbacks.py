@@ -626,6 +626,7 @@ def test_asyncio_run_cancels_a_call_and_the_others_are_made() -> None:
     assert seen == ["in 1", "out 1", "in 2", "out 2", "in 3", "out 3"]
 
 
+@pytest.mark.timeout(180)
 def test_a_loop_may_end_at_any_moment_of_a_flood() -> None:
     """Nothing is lost, doubled or out of order, and no task is left behind for the loop to complain of."""
     for round_ in range(30):
