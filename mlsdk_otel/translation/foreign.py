@@ -189,10 +189,12 @@ class Foreign:
     def settle(self, now: float) -> list[Event]:
         """What can be sent of what was fed: `is_last` after the fact."""
         found: list[Event] = []
-        while self._due:
-            (trace_id, _), root = self._due.popitem(last=False)
-            if (trace := self.waiting.get(trace_id)) is not None:
-                found += self._let_go(trace_id, trace, root, now)
+        due, self._due = self._due, OrderedDict()
+        waiting = [root for root in due.values() if root.trace_id in self.waiting]
+        # What began first goes first: spans that come together may come in any order.
+        for root in sorted(waiting, key=lambda root: self.waiting[root.trace_id].start):
+            if (trace := self.waiting.get(root.trace_id)) is not None:
+                found += self._let_go(root.trace_id, trace, root, now)
         return found + self._keep_bounds(now)
 
     def _let_go(self, trace_id: int, trace: _Trace, root: Link, now: float) -> list[Event]:

@@ -194,6 +194,7 @@ class Turns:
         self._answered_calls: OrderedDict[str, None] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
+        self._places_of_asking: OrderedDict[int, None] = OrderedDict()
         self._given_up: list[Turn] = []
         self.fresh: list[str | int] = []
         """What became known that a call may wait for, see `missing`; whoever looks empties it."""
@@ -222,9 +223,12 @@ class Turns:
         is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
         return None if is_known else past.place
 
-    def _unasked(self, past: History) -> str | None:
-        """A function of the current exchange that no call seen has asked for."""
+    def _unasked(self, past: History) -> str | int | None:
+        """A function of the current exchange that no call seen has asked for; where none has an id, all of them."""
         requested = [request.call_id for request in past.requests] or [result.call_id for result in past.results]
+        if past.results and not any(requested):
+            asking = _asking(past)
+            return None if asking in self._places_of_asking else asking
         known = (self._of_call_id, self._answered_calls)
         return next((each for each in requested if each and not any(each in memory for memory in known)), None)
 
@@ -253,6 +257,10 @@ class Turns:
             self._remember(self._of_unit, call.unit, turn.number)
         self._remember(self._of_trace, call.span[0], turn.number)
         self._pair(turn, call)
+        if any(request.call_id is None for request in call.answer.requests):
+            asking = _asking(call.history)
+            self._remember(self._places_of_asking, asking, None)
+            self.fresh.append(asking)
         # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
         call.history = replace(call.history, requests=(), results=())
         call.answer = replace(call.answer, requests=(), results=())
@@ -514,6 +522,7 @@ class Turns:
             self._answered_calls,
             self._of_answer,
             self._failed,
+            self._places_of_asking,
         )
         return [len(memory) for memory in held]
 
@@ -522,6 +531,11 @@ class Turns:
         memory.move_to_end(key)
         if len(memory) > self._max:
             memory.popitem(last=False)
+
+
+def _asking(past: History) -> int:
+    """Stands for functions that were asked for at a place, of which no call has an id."""
+    return hash(("asked", past.place, past.said))
 
 
 def _failure(place: int, said: tuple[str, ...]) -> int:

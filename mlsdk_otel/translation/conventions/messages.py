@@ -81,6 +81,7 @@ _NAMES: Final = ("name", "toolName", "tool_name", "function_name")
 _CALL_IDS: Final = ("call_id", "tool_call_id", "tool_use_id", "toolCallId", "toolUseId", "id")
 _ARGUMENTS: Final = ("arguments", "args", "input", "parameters", "params")
 _ANSWERS: Final = ("response", "result", "content", "output", "parts")
+_JSON_OF_MESSAGES: Final = ('[{"', '[ {"', '[{ "', "[\n", '{"role"', '{"messages"', '{"content')
 _MAX_DEPTH: Final = 6
 
 
@@ -108,7 +109,9 @@ def history(raw: object, *, role: str = "user") -> tuple[Message, ...]:
     """
     found = loaded(raw)
     if isinstance(found, str):
-        return (Message(role, found),) if found else ()
+        # JSON that a limit of the length of attributes has cut: its end, the newest message, is what is missing.
+        is_cut = found.startswith(_JSON_OF_MESSAGES)
+        return (Message(role, found),) if found and not is_cut else ()
     if isinstance(found, Mapping):
         found = [found]
     if not _is_list(found):

@@ -205,3 +205,9 @@ def test_what_is_no_message_says_nothing(raw: Any) -> None:
 )
 def test_instructions_are_parts_or_plain_text(raw: Any, text: str) -> None:
     assert messages.system(raw) == (Message("system", text),)
+
+
+def test_json_that_a_limit_has_cut_is_no_text() -> None:
+    whole = orjson.dumps([{"role": "user", "content": "Hello"}]).decode()
+    for length in range(5, len(whole)):
+        assert messages.history(whole[:length]) == ()
