@@ -33,7 +33,7 @@ KNOWN_VARIABLES: Final = frozenset(
             "OTEL_DELIVERY",
             "OTEL_PROCESSOR",
         ),
-        *("OTEL_HOLD_SECONDS", "OTEL_SESSION_IDLE_SECONDS", "OTEL_END_ON_SHUTDOWN", "OTEL_BAGGAGE"),
+        *("OTEL_BAGGAGE", "OTEL_HOLD_SECONDS", "OTEL_SESSION_IDLE_SECONDS", "OTEL_END_ON_SHUTDOWN"),
     )
 )
 """Of the SDK and of the OpenTelemetry road, which reads the same environment."""
