@@ -171,7 +171,7 @@ def misspelt(facts: Facts) -> Iterator[Finding]:
     for name in sorted(facts.variables.keys() - KNOWN_VARIABLES):
         known = [each.removeprefix(PREFIX) for each in sorted(KNOWN_VARIABLES)]
         meant = get_close_matches(name.removeprefix(PREFIX), known, n=1)
-        cure = f"rename it to {PREFIX}{meant[0]}" if meant else "unset it, or see the settings in the README"
+        cure = f"rename it to {PREFIX}{meant[0]}" if meant else "unset it, or see docs/configuration.md"
         yield warning("settings", f"{name} is set, but there is no such setting", cure)
 
 

@@ -70,7 +70,7 @@ def test_every_variable_that_is_read_is_known() -> None:
     [
         ("MLSDK_APIKEY", "rename it to MLSDK_API_KEY"),
         ("MLSDK_SERVER", "rename it to MLSDK_SERVER_BASE"),
-        ("MLSDK_XYZZY", "unset it, or see the settings in the README"),
+        ("MLSDK_XYZZY", "unset it, or see docs/configuration.md"),
     ],
 )
 def test_a_misspelt_variable(name: str, cure: str) -> None:
