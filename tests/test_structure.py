@@ -40,6 +40,7 @@ SDK_ORDER: Final = [
     "mlsdk/delivery/retry",
     "mlsdk/delivery/masking",
     "mlsdk/delivery/buffer",
+    "mlsdk/delivery/waiters",
     "mlsdk/delivery/transport",
     "mlsdk/delivery/frames",
     "mlsdk/delivery/recovery",

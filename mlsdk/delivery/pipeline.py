@@ -33,6 +33,7 @@ from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, O
 from mlsdk.delivery.host import Drainable, host
 from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.outcome import Outcome
+from mlsdk.delivery.waiters import Waiter, Waiters
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
@@ -90,18 +91,6 @@ class Home(Protocol):
         """To be called after something was offered, wherever the process is in its life."""
 
 
-class _Waiter:
-    """Somebody who waits until some sessions have settled what they had when the wait began."""
-
-    __slots__ = ("future", "sessions")
-
-    def __init__(self) -> None:
-        self.sessions = 0
-        # True: settled. False: it makes no sense to wait, since the key is refused.
-        self.future: Future[bool] = Future()
-        self.future.set_running_or_notify_cancel()  # so that one who gives up waiting cannot cancel it
-
-
 class _Trouble:
     """Something that concerns every session with events here while it lasts; each is told once."""
 
@@ -152,7 +141,7 @@ class Delivery:
         self._after: deque[Callable[[], object]] = deque()
         self._most_gathered = limits.queue_events
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
-        self._waiters: dict[str, list[tuple[int, _Waiter]]] = {}
+        self._waiters = Waiters()
         self._early_waiters: list[Callable[[], None]] = []
         self._open: WeakSet[Endable] = WeakSet()
         self._keeper: Keeper | None = None
@@ -219,7 +208,7 @@ class Delivery:
         Args:
             session_ids: The sessions meant; None means all.
         """
-        waiter = _Waiter()
+        waiter = Waiter()
         self._inbox.append(partial(self._add_waiter, waiter, session_ids))
         self._pump(is_awaited=True)
         return waiter.future
@@ -407,17 +396,15 @@ class Delivery:
 
     # -- waiters ------------------------------------------------------------------------------------------------------
 
-    def _add_waiter(self, waiter: _Waiter, session_ids: Iterable[str] | None) -> None:
+    def _add_waiter(self, waiter: Waiter, session_ids: Iterable[str] | None) -> None:
         if self._keeper is not None and not self._keeper.is_ready:
             # What dead processes have left comes before what these sessions have recorded here.
             self._early_waiters.append(partial(self._add_waiter, waiter, session_ids))
             return
         if self._refusal is None:
             wanted = self._unsettled_sessions() if session_ids is None else session_ids
-            for session_id in wanted:
-                if self._oldest(session_id) is not None:
-                    waiter.sessions += 1
-                    self._waiters.setdefault(session_id, []).append((self._buffer.newest, waiter))
+            unsettled = [session_id for session_id in wanted if self._oldest(session_id) is not None]
+            self._waiters.add(waiter, unsettled, newest=self._buffer.newest)
         if waiter.sessions == 0:
             self._after.append(partial(waiter.future.set_result, self._refusal is None))
         else:
@@ -442,26 +429,12 @@ class Delivery:
             self._wake()
 
     def _check_waiters(self, session_id: str) -> None:
-        waiters = self._waiters.get(session_id)
-        if not waiters:
-            return
-        oldest = self._oldest(session_id)
-        still = [(newest, waiter) for newest, waiter in waiters if oldest is not None and oldest <= newest]
-        for newest, waiter in waiters:
-            if oldest is None or oldest > newest:
-                waiter.sessions -= 1
-                if waiter.sessions == 0:
-                    self._after.append(partial(waiter.future.set_result, True))
-        if still:
-            self._waiters[session_id] = still
-        else:
-            del self._waiters[session_id]
+        if session_id in self._waiters:
+            self._tell_waiters(self._waiters.settle(session_id, oldest=self._oldest(session_id)), is_settled=True)
 
-    def _dismiss_waiters(self) -> None:
-        waiters = {waiter for waiting in self._waiters.values() for _, waiter in waiting}
-        self._waiters.clear()
+    def _tell_waiters(self, waiters: Iterable[Waiter], *, is_settled: bool) -> None:
         for waiter in waiters:
-            self._after.append(partial(waiter.future.set_result, False))
+            self._after.append(partial(waiter.future.set_result, is_settled))
 
     # -- for the worker (its Door) ------------------------------------------------------------------------------------
 
@@ -561,7 +534,7 @@ class Delivery:
             else:
                 self._refusal = _Trouble(outcome)
                 self._tell_all(self._refusal, buffer)
-                self._dismiss_waiters()
+                self._tell_waiters(self._waiters.dismiss(), is_settled=False)
             self._save_if_due()
         if is_allowed:
             logger.warning("the service takes events again")

@@ -193,12 +193,12 @@ def test_a_conversation_that_ended_is_not_open_again_for_an_old_file_that_is_sti
     ]
     (other,) = written("b")
     with opened(folder) as box:
-        numbered = [(number, events.encode(event)) for number, event in enumerate(told, 1)]
-        segment = box.append([*numbered, other])
+        numbered = [(number, events.encode(event)) for number, event in enumerate(told, other[0] + 1)]
+        segment = box.append([other, *numbered])
         for event in told:
             box.open.note(event)
         box.note(["a"])
-        box.settle(segment, [1, 2, 3])
+        box.settle(segment, [number for number, _ in numbered])
     assert adopted(folder) == ([other[1], events.encode(events.end_session(who, 3))], 0)
 
 
