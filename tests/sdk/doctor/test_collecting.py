@@ -49,9 +49,11 @@ class Answering:
 def answer(status: int = 200, text: str = "{}", **headers: str) -> Reply:
     async def reply(request: web.BaseRequest) -> web.Response:
         await request.read()
-        return web.Response(
+        response = web.Response(
             status=status, text=text, headers={name.replace("_", "-"): value for name, value in headers.items()}
         )
+        response.force_close()  # Python 3.10 complains of a TLS connection that only the other side has closed
+        return response
 
     return reply
 
