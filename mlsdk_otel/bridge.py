@@ -100,7 +100,8 @@ class Bridge:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._inbox: deque[Callable[[], None]] = deque()
+        self.inbox: deque[Callable[[], None]] = deque()
+        """What is still to be read."""
         self._translator = Translator(
             project_id=self.settings.config.connection.project_id, foreign=_foreign(self.settings)
         )
@@ -108,7 +109,8 @@ class Bridge:
         self._passed: deque[Link] = deque(maxlen=MAX_REMEMBERED)
         self.ended_roots: deque[SpanContext] = deque(maxlen=MAX_REMEMBERED)
         """Roots below which nothing waits that have ended: what ends below them after all need not wait for them."""
-        self._waiting = self._translator.foreign.waiting
+        self.waiting = self._translator.foreign.waiting
+        """The traces of which spans wait for those above them."""
         self._recipients: OrderedDict[str, Recipient] = OrderedDict()
         self._started: OrderedDict[int, None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -118,7 +120,7 @@ class Bridge:
 
     def after_fork_in_child(self) -> None:
         """Starts anew: what the parent has seen is the parent's to send, and its lock may be held for ever."""
-        _inherited.append((self._lock, self._inbox, self._translator))
+        _inherited.append((self._lock, self.inbox, self._translator))
         self._reset()
 
     def agree(self, settings: Settings) -> None:
@@ -166,7 +168,7 @@ class Bridge:
 
     def awaits(self, trace_id: int) -> bool:
         """Whether spans of a trace may wait for those above them."""
-        return trace_id in self._waiting or bool(self._inbox)
+        return trace_id in self.waiting or bool(self.inbox)
 
     def passed(self, link: Link) -> None:
         """A span of no interest has started or ended; it may stand above some that are."""
@@ -278,11 +280,11 @@ class Bridge:
     # -- under the lock -----------------------------------------------------------------------------------------------
 
     def _do(self, work: Callable[[], object]) -> None:
-        self._inbox.append(partial(_quietly, work))
-        while self._inbox and self._lock.acquire(blocking=False):
+        self.inbox.append(partial(_quietly, work))
+        while self.inbox and self._lock.acquire(blocking=False):
             try:
-                while self._inbox:
-                    self._inbox.popleft()()
+                while self.inbox:
+                    self.inbox.popleft()()
             finally:
                 self._lock.release()
 

@@ -15,6 +15,7 @@ from mlsdk_otel.config import what_cuts_texts
 from mlsdk_otel.context import ids_in
 from mlsdk_otel.road import (
     EXPORT_TIMEOUT,
+    HELD,
     SPAN_NAMES,
     Road,
     RoadOptions,
@@ -73,7 +74,9 @@ class MindlyticsSpanProcessor(SpanProcessor):
             return
         try:
             if span.name not in SPAN_NAMES or not is_ours(span):
-                self._remember(span, parent_context)
+                around = ids_in(parent_context)
+                if around or self._said or getattr(span, HELD, True):
+                    self._remember(span, around)
                 return
             view = of_span(span)
             if view.attributes.get(names.DELIVERY) == names.DIRECT:
@@ -90,16 +93,16 @@ class MindlyticsSpanProcessor(SpanProcessor):
         if bridge is None:
             return
         try:
-            own = span.context
             # Nearly all spans of an application are of no interest, and must cost next to nothing.
-            attributes = span.attributes
-            if (not attributes and span.name not in SPAN_NAMES) or not is_readable(span):
+            is_bare = not getattr(span, HELD, True)
+            if (is_bare and span.name not in SPAN_NAMES) or not is_readable(span):
                 if self._said or self._surroundings:
-                    self._recall(own.span_id)
-                if bridge.awaits(own.trace_id) or (attributes and tells_ids(span)):
+                    self._recall(span.context.span_id)
+                is_awaited = (bridge.waiting or bridge.inbox) and bridge.awaits(span.context.trace_id)
+                if is_awaited or (not is_bare and tells_ids(span)):
                     bridge.passed(link_of(span))
                 elif (parent := span.parent) is None or parent.is_remote:
-                    bridge.ended_roots.append(own)
+                    bridge.ended_roots.append(span.context)
             elif is_ours(span):
                 view = of_span(span)
                 self._road.offer([_with(view, self._inherited.pop(view.span_id, {}))])
@@ -125,7 +128,7 @@ class MindlyticsSpanProcessor(SpanProcessor):
             self._road.bridge.processors.discard(self)
         self._road.flush(timeout_millis / 1000, is_last=True)
 
-    def _remember(self, span: Span, parent_context: context.Context | None) -> None:
+    def _remember(self, span: Span, around: Attributes) -> None:
         """Keeps the ids that are set where a span starts, and those that the spans above it say so far."""
         said = None
         if self._said and (parent := span.parent) is not None:
@@ -138,7 +141,6 @@ class MindlyticsSpanProcessor(SpanProcessor):
             self._said[span.context.span_id] = said
             if len(self._said) > _MAX_OPEN:
                 self._said.popitem(last=False)
-        around = ids_in(parent_context)
         if around:
             self._surroundings[span.context.span_id] = around
             if len(self._surroundings) > _MAX_OPEN:

@@ -37,6 +37,9 @@ OUR_SCOPE: Final = "mlsdk_otel"
 """The instrumentation scope of the spans that sessions of `mlsdk` become."""
 SPAN_NAMES: Final = tuple(native.SPAN_NAMES)
 """Not a set: nobody checks that a span's name can be hashed."""
+HELD: Final = "_attributes"
+"""Where the SDK's spans hold their attributes: `attributes` makes a new mapping at each access, which takes more time
+than everything else that is asked of a span of no interest. One without it is asked the long way."""
 EXPORT_TIMEOUT: Final = 10.0
 """Seconds that an export waits for delivery, at most."""
 _GLANCE: Final = 0.05
@@ -114,17 +117,17 @@ class Road:
         traces: set[int] = set()
         for span in spans:
             try:
-                attributes = span.attributes
-                if (attributes or span.name in SPAN_NAMES) and is_readable(span):
+                is_bare = not getattr(span, HELD, True)
+                if (not is_bare or span.name in SPAN_NAMES) and is_readable(span):
                     views.append(of_span(span))
                     traces.add(views[-1].trace_id)
                 elif (
-                    (attributes and tells_ids(span))
-                    or span.context.trace_id in traces
-                    or bridge.awaits(span.context.trace_id)
+                    (not is_bare and tells_ids(span))
+                    or (traces and span.context.trace_id in traces)
+                    or ((bridge.waiting or bridge.inbox) and bridge.awaits(span.context.trace_id))
                 ):
                     passed.append(link_of(span))
-                elif span.parent is None or span.parent.is_remote:
+                elif (parent := span.parent) is None or parent.is_remote:
                     bridge.ended_roots.append(span.context)
             except Exception as problem:  # noqa: PERF203 - one that cannot be read must not cost the others
                 log_mistake("a span could not be read", problem)
