@@ -33,6 +33,8 @@ _SCOPE: Final = context.create_key("mindlytics-scope")
 _BAGGAGE: Final = next(iter(set_baggage("any", "", Context())))
 """Under which baggage is in a context."""
 _NONE: Final[Mapping[str, Any]] = {}
+KEYS: Final = frozenset({_KEY, _BAGGAGE})
+"""A context without any of these says nothing of ids."""
 
 
 class Identified(Protocol):
@@ -251,7 +253,7 @@ def ids_in(surroundings: Context | None = None) -> Mapping[str, Any]:
     """
     if surroundings is None:
         surroundings = context.get_current()
-    if _KEY not in surroundings and _BAGGAGE not in surroundings:  # every span of anybody that starts asks
+    if KEYS.isdisjoint(surroundings):
         return _NONE
     ids, carried = _set_in(surroundings), baggage.ids_of(surroundings)
     session_id = ids.get(names.SESSION_ID)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from mlsdk_otel import attributes as names
 from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.config import what_cuts_texts
-from mlsdk_otel.context import ids_in
+from mlsdk_otel.context import KEYS, ids_in
 from mlsdk_otel.road import (
     EXPORT_TIMEOUT,
     HELD,
@@ -74,9 +74,10 @@ class MindlyticsSpanProcessor(SpanProcessor):
             return
         try:
             if span.name not in SPAN_NAMES or not is_ours(span):
-                around = ids_in(parent_context)
-                if around or self._said or getattr(span, HELD, True):
-                    self._remember(span, around)
+                # As in `on_end`: next to nothing for nearly all of them.
+                surroundings = context.get_current() if parent_context is None else parent_context
+                if self._said or not KEYS.isdisjoint(surroundings) or getattr(span, HELD, True):
+                    self._remember(span, ids_in(surroundings))
                 return
             view = of_span(span)
             if view.attributes.get(names.DELIVERY) == names.DIRECT:

@@ -149,6 +149,8 @@ class Turn:
     @property
     def answering(self) -> Call | None:
         """The call that answered, if one has."""
+        if len(self.calls) == 1 and self.calls[0].answer.text is not None and not self.calls[0].has_failed:
+            return self.calls[0]  # nearly always
         able = [call for call in self.calls if call.answer.text is not None and not call.has_failed]
         if not able:
             # An answer that is the argument of a function, as structured output is: the agent tells it.

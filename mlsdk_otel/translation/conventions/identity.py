@@ -38,6 +38,14 @@ MARKERS: Final = frozenset(
 )
 """A span without any of these says nothing of it."""
 
+_NAMES: Final[Mapping[str, Mapping[str, int]]] = {
+    key: {
+        name: rank
+        for rank, name in enumerate((*direct, *(prefix + each for prefix in _FREE_FORM for each in _SPELLINGS[key])))
+    }
+    for key, direct in zip(_SPELLINGS, (_SESSION, _CONVERSATION, _USER, _DEVICE), strict=True)
+}
+"""The names of each id, those that count most first."""
 NOBODY: Final = Identity()
 
 
@@ -46,18 +54,15 @@ def of(attributes: Mapping[str, object]) -> Identity:
 
     A conversation's id alone (`gen_ai.conversation.id`, LangGraph's `thread_id`) does not become the session's here.
     """
-    if MARKERS.isdisjoint(attributes):
+    named = [name for name in attributes if name in MARKERS]
+    if not named:
         return NOBODY
-    found: dict[str, str | None] = {
-        "session_id": _first(attributes, _SESSION),
-        "conversation_id": _first(attributes, _CONVERSATION),
-        "user_id": _first(attributes, _USER),
-        "device_id": _first(attributes, _DEVICE),
-    }
-    for key, spellings in _SPELLINGS.items():
-        if found[key] is None:
-            found[key] = _first(attributes, [prefix + name for prefix in _FREE_FORM for name in spellings])
-    if None in found.values() and (told := reading.mapping(attributes.get(_METADATA))):
+    found: dict[str, str | None] = dict.fromkeys(_SPELLINGS)
+    for key, names_of_it in _NAMES.items():
+        # There are dozens of names, of which a span has one or two.
+        if held := [name for name in named if name in names_of_it]:
+            found[key] = _first(attributes, sorted(held, key=names_of_it.__getitem__))
+    if _METADATA in attributes and None in found.values() and (told := reading.mapping(attributes.get(_METADATA))):
         for key, spellings in _SPELLINGS.items():
             found[key] = found[key] or _first(told, spellings)
     if is_response_id(found["conversation_id"]):

@@ -119,8 +119,17 @@ def history(raw: object, *, role: str = "user") -> tuple[Message, ...]:
     # LangChain calls a model with a batch of histories, and gets as many answers; one of one is usual.
     while len(found) == 1 and _is_list(found[0]):
         found = found[0]
-    read = [message for item in found if (message := one(item, role=role)) is not None]
-    return tuple(_joined(read, found))
+    read: list[Message] = []
+    are_usual = True
+    for item in found:
+        usual = _usual(item) if type(item) is dict else None
+        if usual is not None:
+            read.append(usual)
+            continue
+        are_usual = False
+        if (message := one(item, role=role)) is not None:
+            read.append(message)
+    return tuple(read if are_usual else _joined(read, found))
 
 
 def one(raw: object, *, role: str = "user") -> Message | None:

@@ -14,6 +14,7 @@ from mlsdk_otel.translation.spanview import Attributes
 
 _STREAMED: Final = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming")
 _FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+_ERROR: Final = "error"
 _LEFT: Final = frozenset({"_OTHER", "GeneratorExit", "CancelledError"})
 """Types of error, without their module, where the reader went away and nothing has failed."""
 
@@ -31,10 +32,9 @@ def is_cut(attributes: Attributes, *, is_counted: bool) -> bool:
         attributes: The span's.
         is_counted: The tokens are known: they come with the end.
     """
-    reasons = _reasons(attributes)
-    if "error" in reasons:
-        return True
-    return _is_streamed(attributes) and not is_counted and not reasons
+    may_lack_one = not is_counted and _is_streamed(attributes)
+    reasons = _reasons(attributes, with_all=may_lack_one)
+    return _ERROR in reasons or (may_lack_one and not reasons)
 
 
 def _is_streamed(attributes: Attributes) -> bool:
@@ -42,8 +42,9 @@ def _is_streamed(attributes: Attributes) -> bool:
     return any(reading.flag(attributes.get(key)) for key in _STREAMED) or parameters.get("stream") is True
 
 
-def _reasons(attributes: Attributes) -> set[str]:
-    """Why the answer ended, wherever a library tells it."""
+def _reasons(attributes: Attributes, *, with_all: bool) -> set[str]:
+    """Why the answer ended, wherever a library tells it; unless all are asked for, those in texts that name no error
+    may be missing: these are the long ones."""
     found: set[str] = set()
     told = messages.loaded(attributes.get(_FINISH_REASONS))
     found.update(str(each) for each in told if each) if isinstance(told, list | tuple) else found.add(str(told or ""))
@@ -51,7 +52,9 @@ def _reasons(attributes: Attributes) -> set[str]:
         if key.endswith("finish_reason"):
             found.add(str(value or ""))
     for key in (names.OUTPUT_MESSAGES, "output.value"):
-        found.update(_told(messages.loaded(attributes.get(key))))
+        raw = attributes.get(key)
+        if raw is not None and (with_all or not isinstance(raw, str) or _ERROR in raw or "\\u" in raw):
+            found.update(_told(messages.loaded(raw)))
     return found - {""}
 
 
