@@ -123,7 +123,9 @@ def resolve(
             `enabled` is false nothing is required.
     """
     read = _Reader(os.environ if environ is None else environ)
-    is_enabled = not flag(read.environ, "MLSDK_DISABLED", default=False) if enabled is None else enabled
+    is_enabled = (
+        not flag(read.environ, "MLSDK_DISABLED", default=False) if enabled is None else switch("enabled", enabled)
+    )
     connection = _connection(
         read,
         required=is_enabled,
@@ -135,8 +137,8 @@ def resolve(
         ca_file=ca_file,
     )
     limits = Limits(
-        queue_events=int(_positive("queue_events", queue_events, _DEFAULT_LIMITS.queue_events)),
-        queue_bytes=int(_positive("queue_bytes", queue_bytes, _DEFAULT_LIMITS.queue_bytes)),
+        queue_events=_count("queue_events", queue_events, _DEFAULT_LIMITS.queue_events),
+        queue_bytes=_count("queue_bytes", queue_bytes, _DEFAULT_LIMITS.queue_bytes),
         flush_timeout=_positive("flush_timeout", flush_timeout, _DEFAULT_LIMITS.flush_timeout),
         exit_timeout=read.seconds("exit_timeout", exit_timeout, "MLSDK_EXIT_TIMEOUT", _DEFAULT_LIMITS.exit_timeout),
         session_ended_timeout=_positive(
@@ -244,6 +246,19 @@ def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
 
 
+def switch(argument: str, given: object) -> bool:
+    """An argument that is true or false, or such a text; empty text is true.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str):  # as a configuration file may have it; "false" is true to Python, and would send
+        return flag({argument: given}, argument, default=True)
+    raise ConfigurationError(f"{argument}: must be true or false, not {given!r}")
+
+
 Hook = TypeVar("Hook", bound=Callable[..., object])
 
 
@@ -279,6 +294,13 @@ def _positive(argument: str, given: float | None, default: float) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not isfinite(given) or given < 0:
         raise ConfigurationError(f"{argument}: must be a finite number, 0 or more, not {given!r}")
     return given
+
+
+def _count(argument: str, given: float | None, default: int) -> int:
+    count = int(_positive(argument, given, default))
+    if not count:  # a queue without room would drop every event
+        raise ConfigurationError(f"{argument}: must be 1 or more, not {given!r}")
+    return count
 
 
 def check_base(argument: str, base: str, schemes: tuple[str, ...]) -> str:

@@ -109,11 +109,7 @@ def _device(environ: Mapping[str, str]) -> str | None:
 def _content(given: object, environ: Mapping[str, str]) -> bool:
     if given is None:
         return config.flag(environ, "MLSDK_CAPTURE_CONTENT", default=True)
-    if isinstance(given, bool):
-        return given
-    if isinstance(given, str):  # as a configuration file may have it; taken for true, "false" would send texts
-        return config.flag({"capture_content": given}, "capture_content", default=True)
-    raise ConfigurationError(f"capture_content: must be true or false, not {given!r}")
+    return config.switch("capture_content", given)
 
 
 def what_cuts_texts(limits: object = None, environ: Mapping[str, str] | None = None) -> str:

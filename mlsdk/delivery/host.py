@@ -257,7 +257,7 @@ class Host:
     def _count_losses(self) -> None:
         left_over = sum(guest.left_over() for guest in self._guests)
         if left_over > self._lost:
-            _say_lost(left_over - self._lost)
+            _say_lost(left_over - self._lost, is_first=not self._lost)
             self._lost = left_over
             self._has_given_up = True
 
@@ -301,11 +301,12 @@ def _is_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-def _say_lost(events: int) -> None:
+def _say_lost(events: int, *, is_first: bool) -> None:
     # Logging may be shut down by now, and nobody may have configured it; a loss has to be seen.
     if sys.stderr is None:  # a program without a console
         return
-    what = "1 event" if events == 1 else f"{events} events"
+    count = str(events) if is_first else f"{events} more"
+    what = f"{count} event" if events == 1 else f"{count} events"
     with suppress(OSError, ValueError):  # it may be closed
         # In one piece: other threads and processes may write too.
         sys.stderr.write(f"mlsdk: {what} lost: the service did not take them before the process ended\n")

@@ -147,12 +147,22 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"exit_timeout": float("inf")}, "exit_timeout"),
         ({"session_ended_timeout": True}, "session_ended_timeout"),
         ({"queue_events": -5}, "queue_events"),
+        ({"queue_events": 0}, "queue_events"),
+        ({"queue_events": 0.5}, "queue_events"),
         ({"queue_bytes": "many"}, "queue_bytes"),
+        ({"queue_bytes": 0}, "queue_bytes"),
+        ({"enabled": "maybe"}, "enabled"),
+        ({"enabled": 2}, "enabled"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{named}"):
         settings(**arguments)
+
+
+@pytest.mark.parametrize(("given", "enabled"), [("false", False), ("0", False), ("true", True), (False, False)])
+def test_enabled_may_come_as_text(given: Any, enabled: bool) -> None:
+    assert settings(enabled=given).enabled is enabled
 
 
 @pytest.mark.parametrize(

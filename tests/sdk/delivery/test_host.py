@@ -238,6 +238,19 @@ def test_silence_ends_the_wait(host: Host, monkeypatch: pytest.MonkeyPatch, caps
     assert lost(capsys) == "mlsdk: 3 events lost: the service did not take them before the process ended\n"
 
 
+def test_what_is_lost_after_losses_were_told_is_told_as_more(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "SILENCE", 0.05)
+    host.add(Guest(looks=float("inf")))
+    host.drain()
+    host.add(Guest(looks=float("inf")))
+    host.drain()
+    first, second = lost(capsys).splitlines()
+    assert first.startswith("mlsdk: 3 events lost: ")
+    assert second == "mlsdk: 3 more events lost: the service did not take them before the process ended"
+
+
 def test_answers_lengthen_the_wait_up_to_the_budget(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
