@@ -521,10 +521,10 @@ class Delivery:
         where = self._config.connection.server_endpoint
         if is_reachable:
             seconds = time.monotonic() - self._outage_began
-            logger.warning("%s is reached again after %.0f s; %d events are on their way", where, seconds, queued)
+            logger.warning("%s is reached again after %.0f s; events on their way: %d", where, seconds, queued)
         else:
             why = "no answer" if outcome.status < 0 else f"HTTP status {outcome.status}"
-            logger.warning("%s cannot be reached (%s); %d events wait and are tried again", where, why, queued)
+            logger.warning("%s cannot be reached (%s); events that wait and are tried again: %d", where, why, queued)
 
     def allowed_changed(self, outcome: Outcome, *, is_allowed: bool) -> None:
         """Says once that the service refuses everything, or that it no longer does."""

@@ -53,7 +53,7 @@ def _progress(total: int) -> Callable[[int], None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mlsdk import",
+        prog="mlsdk-otel import",
         description="Imports conversations of the past; key, project and service come from the environment.",
         epilog=_FORMAT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,16 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         turns, errors = read(options.file)
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"{options.file}: {error}", file=sys.stderr)
+    except UnicodeDecodeError:
+        print(f"{options.file}: not UTF-8 text", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{options.file}: {error.strerror}", file=sys.stderr)
         return 1
     for wrong in errors[:_SHOWN]:
         print(f"{options.file}: {wrong}", file=sys.stderr)
     if errors:
-        print(f"nothing was imported: {len(errors):,} lines are wrong", file=sys.stderr)
+        print(f"nothing was imported; lines that are wrong: {len(errors):,}", file=sys.stderr)
         return 1
     sessions = sessions_of(turns)
-    print(f"{len(turns):,} turns in {len(sessions):,} sessions")
+    print(f"turns: {len(turns):,}, sessions: {len(sessions):,}")
     if options.dry_run or not turns:
         return 0
     try:

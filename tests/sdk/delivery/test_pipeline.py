@@ -334,7 +334,7 @@ async def test_an_outage_is_told_once_to_each_session_and_logged_when_it_begins_
             assert here.statuses == late.statuses == [(outcomes[0].status, True)]
             begin, finish = news(log)
             assert "cannot be reached" in begin
-            assert "2 events wait" in begin
+            assert "tried again: 2" in begin
             assert "is reached again" in finish
         assert gone.errors == []
         delivery.offer(event("here"), observer=here)

@@ -36,7 +36,7 @@ def test_conversations_arrive_with_their_times(
     assert transcript(session.conversation("c")) == [(f"u{n}", f"a{n}") for n in range(1, 250, 2)]
     assert session.conversation("d").ended_at == "2025-01-01T00:04:08.000000Z"
     told = capsys.readouterr()
-    assert told.out == "250 turns in 1 sessions\n256 of 256 events were delivered\n"
+    assert told.out == "turns: 250, sessions: 1\n256 of 256 events were delivered\n"
     assert told.err.splitlines()[-1] == "250 of 250 turns"
 
 
