@@ -266,6 +266,18 @@ def floor_calls(task: Task) -> Run:
 # -- OpenTelemetry ----------------------------------------------------------------------------------------------------
 
 
+def turn_attributes() -> dict[str, str | int]:
+    """A turn as the event of a span; made anew each time, as an application would."""
+    return {
+        "mindlytics.turn.user": USER,
+        "mindlytics.turn.assistant": ASSISTANT,
+        "gen_ai.response.model": MODEL,
+        "gen_ai.usage.input_tokens": PROMPT_TOKENS,
+        "gen_ai.usage.output_tokens": COMPLETION_TOKENS,
+        "user.id": "user-1",
+    }
+
+
 def _record_spans(task: Task, processor: Any) -> Run:
     """Sessions and conversations as spans, turns as their events."""
     from opentelemetry import trace
@@ -283,17 +295,7 @@ def _record_spans(task: Task, processor: Any) -> Run:
             inside = trace.set_span_in_context(root)
             span = tracer.start_span("mindlytics.conversation", context=inside, attributes=named)
             for _ in range(task.turns):
-                span.add_event(
-                    "mindlytics.turn",
-                    {
-                        "mindlytics.turn.user": USER,
-                        "mindlytics.turn.assistant": ASSISTANT,
-                        "gen_ai.response.model": MODEL,
-                        "gen_ai.usage.input_tokens": PROMPT_TOKENS,
-                        "gen_ai.usage.output_tokens": COMPLETION_TOKENS,
-                        "user.id": "user-1",
-                    },
-                )
+                span.add_event("mindlytics.turn", turn_attributes())
             span.end()
             root.end()
         provider.force_flush(60_000)
@@ -356,17 +358,7 @@ def add_event(task: Task) -> Run:
         span: Any = tracer.start_span("mindlytics.conversation", attributes=whose)
         began = time.perf_counter_ns()
         for _ in range(100):
-            span.add_event(
-                "mindlytics.turn",
-                {
-                    "mindlytics.turn.user": USER,
-                    "mindlytics.turn.assistant": ASSISTANT,
-                    "gen_ai.response.model": MODEL,
-                    "gen_ai.usage.input_tokens": PROMPT_TOKENS,
-                    "gen_ai.usage.output_tokens": COMPLETION_TOKENS,
-                    "user.id": "user-1",
-                },
-            )
+            span.add_event("mindlytics.turn", turn_attributes())
         recorded = time.perf_counter_ns()
         span.end()
         translator = Translator(project_id="project")

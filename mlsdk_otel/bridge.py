@@ -34,6 +34,7 @@ from mlsdk_otel.translation.content import without_content
 from mlsdk_otel.translation.foreign import Foreign
 from mlsdk_otel.translation.lifetime import Lifetimes
 from mlsdk_otel.translation.lineage import Link
+from mlsdk_otel.translation.memory import remember
 from mlsdk_otel.translation.spanview import EventView, SpanView
 from mlsdk_otel.translation.translator import MAX_REMEMBERED, Translator
 
@@ -252,10 +253,7 @@ class Bridge:
         """Names who is told what becomes of a session's events."""
 
         def work() -> None:
-            self._recipients[session_id] = recipient
-            self._recipients.move_to_end(session_id)
-            if len(self._recipients) > MAX_REMEMBERED:
-                self._recipients.popitem(last=False)
+            remember(self._recipients, session_id, recipient, MAX_REMEMBERED)
 
         self._do(work)
 
@@ -332,10 +330,7 @@ class Bridge:
                 on_settled=_both(tally, recipient.on_end_settled if recipient is not None and is_end else None),
             )
         for session_id in sessions:
-            self._known[session_id] = None
-            self._known.move_to_end(session_id)
-            if len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
+            remember(self._known, session_id, None, MAX_REMEMBERED)
         return sessions
 
     def _look_back(self, sessions: dict[str, None]) -> None:

@@ -83,6 +83,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/spanview",
     "mlsdk_otel/translation/recordings",
     "mlsdk_otel/translation/facts",
+    "mlsdk_otel/translation/memory",
     "mlsdk_otel/translation/content",
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",

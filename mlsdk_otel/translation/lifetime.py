@@ -18,6 +18,7 @@ from mlsdk import events
 from mlsdk.events import Common, Event, Value
 from mlsdk_otel.translation.conventions.native import anonymous_device
 from mlsdk_otel.translation.conventions.reading import values
+from mlsdk_otel.translation.memory import remember
 from mlsdk_otel.translation.turns import Owner
 
 JOINED_IDLE: Final = 1800.0
@@ -162,10 +163,7 @@ class Lifetimes:
         life = self._pop(session_id)
         if life is None:
             return [] if end is None else [end]
-        self._ended[session_id] = life
-        self._ended.move_to_end(session_id)
-        if len(self._ended) > self._max:
-            self._ended.popitem(last=False)
+        remember(self._ended, session_id, life, self._max)
         if not life.has_news and (end is None or life.has_ended):
             return []
         life.has_ended = end is not None or not life.is_joined

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from mlsdk.events import Event
 from mlsdk_otel.translation.facts import Role, SessionPart
+from mlsdk_otel.translation.memory import remember
 
 MAX_CONVERSATIONS: Final = 1_000
 """Conversations of a session of which is remembered what was sent; the oldest are forgotten first."""
@@ -164,10 +165,7 @@ class SessionState:
 
     def _remember_next(self, part: SessionPart) -> None:
         thread = part.conversation_id
-        self._next[thread] = max(part.number + 1, self._next.get(thread, 0))
-        self._next.move_to_end(thread)
-        if len(self._next) > MAX_CONVERSATIONS:
-            self._next.popitem(last=False)
+        remember(self._next, thread, max(part.number + 1, self._next.get(thread, 0)), MAX_CONVERSATIONS)
 
     # -- starts and ends ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Final, TypeVar
+from typing import Final
 
 from mlsdk.events import Event
 from mlsdk_otel import attributes as names
@@ -30,6 +30,7 @@ from mlsdk_otel.translation.conventions import identity, native
 from mlsdk_otel.translation.facts import Loss, Role, SessionPart
 from mlsdk_otel.translation.foreign import Foreign
 from mlsdk_otel.translation.lineage import Link
+from mlsdk_otel.translation.memory import remember
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 from mlsdk_otel.translation.state import SessionState
 
@@ -39,9 +40,6 @@ MAX_REMEMBERED: Final = 10_000
 """Sessions, and of ended ones and of spans their ids, that are remembered; the oldest are forgotten first."""
 _MAX_IN_TRACE: Final = 100
 """Sessions of one trace that are remembered, likewise."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ class Translator:
         if not self.claims(view):
             return self._foreign(view, now, is_last=is_last)
         if view.span_id:  # without ids, nobody can tell one span from another
-            self._remember(self._seen, place, None)
+            remember(self._seen, place, None, self._max)
         if view.name == names.SESSION_SPAN:
             self._know(view, end=view.end)
         above = self._session_above(view)
@@ -146,7 +144,7 @@ class Translator:
         if convention is None:
             return self.foreign.passed([_link(view)], now, is_last=is_last)
         if view.span_id:
-            self._remember(self._seen, (view.trace_id, view.span_id), None)
+            remember(self._seen, (view.trace_id, view.span_id), None, self._max)
         return self.foreign.feed(view, convention.read(view), now, is_last=is_last)
 
     def logged(self, view: SpanView) -> list[Event]:
@@ -177,7 +175,7 @@ class Translator:
         self._waiting.pop(session_id, None)
         if state is not None:
             found += state.expire()
-        self._remember(self._ended, session_id, 0 if state is None else state.trace_id)
+        remember(self._ended, session_id, 0 if state is None else state.trace_id, self._max)
         return found if state is not None and state.has_ended else [*found, end]
 
     def expire(self, now: float) -> list[Event]:
@@ -245,7 +243,7 @@ class Translator:
             return
         inherited = {name: view.attributes[name] for name in names.INHERITED if name in view.attributes}
         known = self._traces.get(view.trace_id, OrderedDict())
-        self._remember(self._traces, view.trace_id, known)
+        remember(self._traces, view.trace_id, known, self._max)
         known[view.span_id] = _SessionSpan(view.span_id, view.start, end, inherited)
         if len(known) > _MAX_IN_TRACE:
             known.popitem(last=False)
@@ -357,7 +355,7 @@ class Translator:
             self._waiting.pop(session_id, None)
         if state.has_ended:
             del self._sessions[session_id]
-            self._remember(self._ended, session_id, state.trace_id)
+            remember(self._ended, session_id, state.trace_id, self._max)
 
     # -- bounds -------------------------------------------------------------------------------------------------------
 
@@ -374,14 +372,8 @@ class Translator:
             self._waiting.pop(session_id, None)
             found += state.expire()
             if state.has_ended:
-                self._remember(self._ended, session_id, state.trace_id)
+                remember(self._ended, session_id, state.trace_id, self._max)
         return found
-
-    def _remember(self, memory: OrderedDict[K, V], key: K, value: V) -> None:
-        memory[key] = value
-        memory.move_to_end(key)
-        if len(memory) > self._max:
-            memory.popitem(last=False)
 
 
 def _link(view: SpanView) -> Link:

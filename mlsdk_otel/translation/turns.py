@@ -19,11 +19,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 from mlsdk_otel.translation import history
 from mlsdk_otel.translation.facts import ToolRequest, ToolResult, ToolRun, Usage
 from mlsdk_otel.translation.history import Answer, History
+from mlsdk_otel.translation.memory import remember
 
 MAX_REMEMBERED: Final = 10_000
 """Places, answers, functions and open turns that are remembered; the oldest are forgotten first."""
@@ -33,9 +34,6 @@ _MAX_ALIKE: Final = 100
 """Conversations at one place, likewise."""
 _MAX_ASKING: Final = 1_000
 """Open turns that are looked through for one that asked for a function, the latest first."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,23 +254,23 @@ class Turns:
         if not turn.said and call.history.said:
             turn.said, turn.history = self._unfailed(call), call.history
         if call.unit is not None:
-            self._remember(self._of_unit, call.unit, turn.number)
-        self._remember(self._of_trace, call.span[0], turn.number)
+            remember(self._of_unit, call.unit, turn.number, self._max)
+        remember(self._of_trace, call.span[0], turn.number, self._max)
         self._pair(turn, call)
         if any(request.call_id is None for request in call.answer.requests):
             asking = _asking(call.history)
-            self._remember(self._places_of_asking, asking, None)
+            remember(self._places_of_asking, asking, None, self._max)
             self.fresh.append(asking)
         # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
         call.history = replace(call.history, requests=(), results=())
         call.answer = replace(call.answer, requests=(), results=())
         if call.response_id is not None:
-            self._remember(self._answers, call.response_id, turn.owner)
-            self._remember(self._of_answer, call.response_id, turn.number)
+            remember(self._answers, call.response_id, turn.owner, self._max)
+            remember(self._of_answer, call.response_id, turn.number, self._max)
             self.fresh.append(call.response_id)
         if call.has_failed:
             failure = _failure(call.history.place, call.history.said)
-            self._remember(self._failed, failure, turn.owner)
+            remember(self._failed, failure, turn.owner, self._max)
             self.fresh.append(failure)
         if len(turn.calls) >= _MAX_CALLS:
             self._given_up.append(self._closed(turn))
@@ -358,8 +356,8 @@ class Turns:
     def _begin_with(self, run: Run) -> Turn:
         turn = Turn(self._serial, run.owner or run.alone, run.unit, History(), (), run.start, run.end)
         if run.unit is not None:
-            self._remember(self._of_unit, run.unit, turn.number)
-        self._remember(self._of_trace, run.span[0], turn.number)
+            remember(self._of_unit, run.unit, turn.number, self._max)
+        remember(self._of_trace, run.span[0], turn.number, self._max)
         return self._opened(turn)
 
     def _opened(self, turn: Turn) -> Turn:
@@ -451,7 +449,7 @@ class Turns:
 
     def _name(self, turn: Turn, function: Function) -> None:
         if function.call_id is not None:
-            self._remember(self._of_call_id, function.call_id, turn.number)
+            remember(self._of_call_id, function.call_id, turn.number, self._max)
             self.fresh.append(function.call_id)
 
     def _asking(self, run: Run) -> Turn | None:
@@ -499,7 +497,7 @@ class Turns:
             del self._of_session[turn.owner.session_id]
         for function in turn.functions:
             if function.call_id is not None:
-                self._remember(self._answered_calls, function.call_id, None)
+                remember(self._answered_calls, function.call_id, None, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
             past = turn.history
@@ -508,7 +506,7 @@ class Turns:
                 owners = self._places.get(place, [])
                 if turn.owner.session_id not in [owner.session_id for owner in owners]:
                     owners = [*owners, turn.owner][-_MAX_ALIKE:]
-                self._remember(self._places, place, owners)
+                remember(self._places, place, owners, self._max)
                 self.fresh.append(place)
         return turn
 
@@ -527,12 +525,6 @@ class Turns:
             self._places_of_asking,
         )
         return [len(memory) for memory in held]
-
-    def _remember(self, memory: OrderedDict[K, V], key: K, value: V) -> None:
-        memory[key] = value
-        memory.move_to_end(key)
-        if len(memory) > self._max:
-            memory.popitem(last=False)
 
 
 def _asking(past: History) -> int:
