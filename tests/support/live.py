@@ -168,11 +168,20 @@ class Heard:
 
 @contextlib.contextmanager
 def listening(
-    connection: Connection, session_id: str | None = "s1", **options: Any
+    connection: Connection,
+    session_id: str | None = "s1",
+    *,
+    at_event: Callable[[Listener], object] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[Listener, Heard]]:
-    """A listener on the SDK's own loop that connects again at once; it is stopped when the block is left."""
+    """A listener on the SDK's own loop that connects again at once; it is stopped when the block is left.
+
+    `at_event` is given the listener at every event: one may come before the block has a name for it.
+    """
     heard = Heard()
     given = {"jitter": lambda: 0.0, "on_event": heard.on_event, "on_error": heard.on_error, **options}
+    if at_event is not None:
+        given["on_event"] = lambda _: at_event(listener)
     listener = Listener(connection, session_id=session_id, **given)
     host.spawn(listener.run)
     try:

@@ -112,10 +112,7 @@ def test_the_end_is_handed_on_before_it_is_announced(server: LiveServer) -> None
 
     server.script = script
     was_announced: list[bool] = []
-    with listening(server.connection(), on_event=lambda _: was_announced.append(listener.ended.done())) as (
-        listener,
-        _,
-    ):
+    with listening(server.connection(), at_event=lambda it: was_announced.append(it.ended.done())) as (listener, _):
         assert listener.ended.result(PATIENCE) is True
         assert was_announced == [False]
 
@@ -792,7 +789,7 @@ def test_it_may_be_stopped_from_a_handler(server: LiveServer) -> None:
         await stay(request, websocket, number)
 
     server.script = script
-    with listening(server.connection(), on_event=lambda _: listener.stop()) as (listener, _):
+    with listening(server.connection(), at_event=Listener.stop) as (listener, _):
         assert listener.stopped.result(PATIENCE) is None
 
 
