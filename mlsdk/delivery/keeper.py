@@ -211,10 +211,11 @@ class Keeper:
             return []
         new = [entry for entry in entries if entry.place is None]
         catches_up, self._catches_up = self._catches_up, False
-        gone: list[tuple[int, str]] = []
         try:
-            gone = self._spool.store(new)
-            self._spool.note([entry.body for entry in new])
+            try:
+                self._spool.store(new)
+            finally:  # some may be written even if not all could be
+                self._spool.note([entry.body for entry in new if entry.place is not None])
         except OSError as problem:
             self._fail(problem)
         else:
@@ -223,7 +224,7 @@ class Keeper:
                 self.is_broken = False
                 logger.warning("the spool can be written again")
         self._note_folder()
-        return gone
+        return self._spool.take_gone()
 
     def _fail(self, problem: OSError) -> None:
         self._try_from = self._now() + TRY_AGAIN
