@@ -299,6 +299,8 @@ class Spool:
 
     def adopt(self) -> Found:
         """Takes over what dead processes have left, and removes what is empty of it."""
+        with contextlib.suppress(OSError):  # tried again at the next time
+            self._remove_empty(list(self._adopted))
         all_found = Found()
         try:
             names = sorted(each.name for each in os.scandir(self._folder) if _BOX_NAME.fullmatch(each.name))
@@ -344,7 +346,10 @@ class Spool:
 
     def tidy(self) -> None:
         """Removes what is empty."""
-        for box in self._boxes():
+        self._remove_empty(self._boxes())
+
+    def _remove_empty(self, boxes: Iterable[Box]) -> None:
+        for box in boxes:
             if box.is_empty:
                 box.remove()
                 if box is self._own:

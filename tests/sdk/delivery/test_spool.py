@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from support.spool import bodies, entry, files, read_all, spool_at, start, turn, turns
+from support.spool import bodies, entry, files, read_all, segments, spool_at, start, turn, turns
 
 from mlsdk import events
 from mlsdk.delivery import box
@@ -87,6 +87,22 @@ def test_the_next_process_finds_what_was_left_before_its_own(tmp_path: Path) -> 
     spool.settle(found)
     spool.tidy()
     assert files(tmp_path) == []
+
+
+def test_what_was_adopted_and_is_done_takes_no_room_and_no_handle_in_a_process_that_lives_on(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.store(turns("own", range(3)))
+    leases = []
+    for session_id in ("a", "b", "c"):
+        left_behind(tmp_path, [entry(start(session_id)), *turns(session_id, range(3))])
+        assert spool.adopt().session_ids == [session_id] * 5  # its end, too
+        found = read_all(spool)
+        spool.settle(found)
+        leases.append(found[0].place.box.folder / "lease")  # type: ignore[attr-defined]
+    assert [lease.exists() for lease in leases] == [False, False, True]
+    spool.adopt()
+    assert not leases[-1].parent.exists()
+    assert segments(tmp_path) != []
 
 
 def test_what_a_living_process_has_is_left_alone(tmp_path: Path) -> None:
