@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from mlsdk.clock import Clock, SystemClock
 from mlsdk.disabled import Nowhere
 from mlsdk.errors import DeliveryError, MindlyticsError
 from mlsdk.events import Value
+from mlsdk.logs import logger_for
 from mlsdk.session import Session, Surroundings
 from mlsdk.waiting import IN_A_HURRY, Suspending, Wait, clock_of
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlsdk.live.listener import Listener
     from mlsdk.models import MLEvent
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 _CLOCK: Clock = SystemClock()
 """One for all clients: their sessions' timestamps can then be compared."""

@@ -16,7 +16,6 @@ will be done again without harm.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -31,8 +30,9 @@ from mlsdk import events
 from mlsdk.delivery import frames
 from mlsdk.delivery.lease import Lease
 from mlsdk.delivery.recovery import OpenSessions
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 SEGMENT_BYTES: Final = 1024 * 1024
 """A segment that has reached so many bytes gets no more events."""

@@ -11,7 +11,6 @@ disk that fails costs its protection, never delivery: it is said once, events st
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,8 +21,9 @@ from mlsdk.delivery.box import Found, as_event, why
 from mlsdk.delivery.buffer import Buffer, Entry
 from mlsdk.delivery.spool import Spool, scope_of
 from mlsdk.events import END_SESSION
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 TRY_AGAIN: Final = 30.0
 """Seconds until a disk that failed is written to again."""

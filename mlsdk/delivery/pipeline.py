@@ -12,7 +12,6 @@ One Delivery exists for each connection (address, project, key) in a process; cl
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -37,13 +36,14 @@ from mlsdk.delivery.waiters import Waiter, Waiters
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
+from mlsdk.logs import logger_for
 
 if TYPE_CHECKING:
     from mlsdk.delivery.box import Found
     from mlsdk.delivery.keeper import Keeper
     from mlsdk.delivery.transport import Transport
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""

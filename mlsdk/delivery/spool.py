@@ -30,8 +30,9 @@ from mlsdk.delivery import frames
 from mlsdk.delivery.box import Box, Found, Segment, as_event, replace_file, why
 from mlsdk.delivery.buffer import Entry
 from mlsdk.delivery.lease import Lease
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 _BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 _WRITTEN_AT_ONCE: Final = 2000
