@@ -214,9 +214,13 @@ class Delivery:
         return waiter.future
 
     def hold(self, session_id: str) -> None:
-        """Keeps a session's events in the queue until `let_go`."""
-        self._inbox.append(lambda: self._buffer.hold(session_id))
+        """Keeps a session's events in the queue until `let_go`, or until the process ends."""
+        self._inbox.append(partial(self._hold, session_id))
         self._pump()
+
+    def _hold(self, session_id: str) -> None:
+        if not self._is_exiting:
+            self._buffer.hold(session_id)
 
     def let_go(self, session_id: str) -> None:
         """Ends a `hold`."""
@@ -684,8 +688,9 @@ class Delivery:
     def finish(self) -> None:
         """Ends the sessions that are open, and hurries from now on."""
         self.end_sessions()
-        self.settled()
         self._is_exiting = True
+        self._inbox.append(self._buffer.let_all_go)
+        self.settled()
         self._inbox.append(self._save_if_due)
         self._pump(is_awaited=True)
         if self._worker is not None:
