@@ -31,6 +31,8 @@ LOOK_AGAIN: Final = 30.0
 """Seconds between two looks for what dead processes have left."""
 LOOK: Final = 1.0
 """Seconds between two looks for events that could not be delivered since the last one."""
+SHORTEST_WINDOW: Final = 0.01
+"""Seconds between two writes, at least: a window of nothing shall not keep a processor busy through an outage."""
 _PRESSING_EVENTS: Final = 1000
 _PRESSING_BYTES: Final = 1024 * 1024
 
@@ -95,7 +97,7 @@ class Keeper:
     @property
     def pause(self) -> float:
         """Seconds that an event may stay in memory alone while all are written."""
-        return self.spooling.window if self.saves else LOOK
+        return max(self.spooling.window, SHORTEST_WINDOW) if self.saves else LOOK
 
     def set_trouble(self, *, is_on: bool) -> None:
         """Events cannot be delivered now, or can again."""
