@@ -679,7 +679,7 @@ class Delivery:
 
     def end_sessions(self) -> None:
         """Has the sessions that are open offer their ends; nobody else will."""
-        for session in _members(self._open):
+        for session in native.members(self._open):
             try:
                 session.abandon()
             except Exception as problem:  # noqa: PERF203  (the others are to be ended all the same)
@@ -736,15 +736,6 @@ class Delivery:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _members(of: WeakSet[Endable]) -> list[Endable]:
-    """All of a set to which other threads may be adding."""
-    while True:
-        try:
-            return list(of)
-        except RuntimeError:  # noqa: PERF203  (it changed while it was read)
-            continue
 
 
 _inherited: list[object] = []

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from support import virtual_time
@@ -25,7 +24,7 @@ from mlsdk import events
 from mlsdk.config import Config, resolve
 from mlsdk.delivery.buffer import Stats
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.pipeline import Delivery, _members, delivery_for
+from mlsdk.delivery.pipeline import Delivery, delivery_for
 from mlsdk.errors import ConfigurationError, DeliveryError
 from mlsdk.events import Event
 from mlsdk.local import Fault, LocalMindlytics
@@ -923,22 +922,3 @@ def test_the_service_is_reached_over_few_connections_that_are_used_again(service
             assert wait(delivery.settled())
     assert len(service.requests) == 50
     assert config().connection.server_endpoint
-
-
-def test_sessions_that_open_meanwhile_do_not_keep_the_others_from_being_ended() -> None:
-    class Changing(WeakSet[Any]):
-        """A set to which another thread adds while it is read for the first time."""
-
-        reads = 0
-
-        def __iter__(self) -> Iterator[Any]:
-            self.reads += 1
-            if self.reads == 1:
-                raise RuntimeError("Set changed size during iteration")
-            return super().__iter__()
-
-    class One:
-        pass
-
-    one = One()
-    assert _members(Changing([one])) == [one]
