@@ -311,17 +311,23 @@ class Session:
 
     async def _leave(self) -> None:
         """Waits for this session's events, then for what the service has to say about them."""
-        await self.flush()
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            limits = self._surroundings.config.limits
-            # The flush may have come to its end a moment before the news of this one event.
-            if self._end_settled is not None and await self._surroundings.wait(self._end_settled, _NEWS_TIMEOUT):
-                await self._surroundings.wait(listener.ended, limits.session_ended_timeout)
-            listener.stop()
-            await self._surroundings.wait(listener.stopped, _STOP_TIMEOUT)
-            await self._wait_for_callbacks(self._on_event, limits.flush_timeout)
-            await self._wait_for_callbacks(self._errors.runner, limits.flush_timeout)
+        listener, end_settled = self._listener, self._end_settled
+        self._listener = None
+        if listener is None:
+            await self.flush()
+            return
+        try:
+            await self.flush()
+            # The flush may have come to its end a moment before the news of this one event. Where no websocket could
+            # be had so far, none is waited for.
+            is_delivered = end_settled is not None and await self._surroundings.wait(end_settled, _NEWS_TIMEOUT)
+            if is_delivered and listener.was_connected:
+                await self._surroundings.wait(listener.ended, self._surroundings.config.limits.session_ended_timeout)
+        finally:
+            listener.stop()  # also when whoever waits is cancelled
+        await self._surroundings.wait(listener.stopped, _STOP_TIMEOUT)
+        await self._wait_for_callbacks(self._on_event, self._surroundings.config.limits.flush_timeout)
+        await self._wait_for_callbacks(self._errors.runner, self._surroundings.config.limits.flush_timeout)
 
     async def _wait_for_callbacks(
         self, runner: CallbackRunner[MLEvent] | CallbackRunner[MindlyticsError] | None, seconds: float
