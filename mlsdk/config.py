@@ -183,13 +183,13 @@ def _connection(
     ca_file: str | None,
 ) -> Connection:
     base = read.text("server_endpoint", server_endpoint, "MLSDK_SERVER_BASE") or DEFAULT_SERVER
-    server = check_base("server_endpoint (MLSDK_SERVER_BASE)", base, ("http", "https"))
+    server = _check_endpoint("server_endpoint (MLSDK_SERVER_BASE)", base, ("http", "https"))
     websocket = read.text("wss_endpoint", wss_endpoint, "MLSDK_WSS_BASE") or websocket_base(server)
     return Connection(
         api_key=read.credential("api_key", api_key, "MLSDK_API_KEY", required=required),
         project_id=read.credential("project_id", project_id, "MLSDK_PROJECT_ID", required=required),
         server_endpoint=server,
-        wss_endpoint=check_base("wss_endpoint (MLSDK_WSS_BASE)", websocket, ("ws", "wss")),
+        wss_endpoint=_check_endpoint("wss_endpoint (MLSDK_WSS_BASE)", websocket, ("ws", "wss")),
         proxy=_check_proxy(read.text("proxy", proxy, "MLSDK_PROXY")),
         ca_file=_check_file("ca_file (MLSDK_CA_FILE)", read.text("ca_file", ca_file, "MLSDK_CA_FILE")),
     )
@@ -318,6 +318,14 @@ def check_base(argument: str, base: str, schemes: tuple[str, ...]) -> str:
         shown = re.sub(r"[^/\s]*@", "***@", base)  # a proxy's address may hold a password
         raise ConfigurationError(f"{argument}: must be an address such as {schemes[-1]}://host, not {shown!r}")
     return base.rstrip("/")
+
+
+def _check_endpoint(argument: str, base: str, schemes: tuple[str, ...]) -> str:
+    checked = check_base(argument, base, schemes)
+    if "@" in urlsplit(checked).netloc:
+        # A request has one `Authorization`, the key's; and the address is logged, which a password must not be.
+        raise ConfigurationError(f"{argument}: must hold neither a user's name nor a password")
+    return checked
 
 
 def _check_proxy(proxy: str | None) -> str | None:
