@@ -380,7 +380,7 @@ class Delivery:
         keeper = self._keeper
         if keeper is not None and keeper.is_pressed:
             self._stir()
-        if not (self._sleeps and (self._buffer.has_ready or (keeper is not None and keeper.annex.arriving))):
+        if not (self._sleeps and (self._buffer.has_ready or (keeper is not None and keeper.has_news))):
             return
         is_full = self._buffer.has_full_batch or (keeper is not None and keeper.annex.arriving >= MAX_BATCH_EVENTS)
         if not self._sleeps_until_full or self._is_hurried or is_full:
@@ -566,6 +566,7 @@ class Delivery:
             return buffer.offer(entry)
         buffer.accept(entry)
         if keeper.annex.take(entry):
+            keeper.has_news = True
             return ()
         buffer.count_dropped(QUEUE_FULL)
         return (entry,)
@@ -589,7 +590,7 @@ class Delivery:
             if keeper is None:
                 await stirred.wait()
             else:
-                pause = keeper.rest if is_at_rest else keeper.pause
+                pause = keeper.rest if is_at_rest and not keeper.annex.arriving else keeper.pause
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stirred.wait(), pause)
             stirred.clear()
@@ -705,7 +706,8 @@ class Delivery:
         if keeper is not None and not keeper.is_broken and not keeper.is_at_ease:
             return False
         with self._lock:
-            return self._buffer.queued == 0 and self._in_inbox() == 0
+            arriving = 0 if keeper is None else keeper.annex.arriving
+            return self._buffer.queued + arriving + self._in_inbox() == 0
 
     def is_storing(self) -> bool:
         """Whether events are about to be safe on disk that are not yet."""
