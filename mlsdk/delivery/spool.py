@@ -303,6 +303,9 @@ class Spool:
         with contextlib.suppress(OSError):  # tried again at the next time
             self._remove_empty(list(self._adopted))
         all_found = Found()
+        for box in self._adopted:
+            with contextlib.suppress(OSError):  # the disk is full still
+                box.end_sessions(all_found)
         try:
             names = sorted(each.name for each in os.scandir(self._folder) if _BOX_NAME.fullmatch(each.name))
         except FileNotFoundError:

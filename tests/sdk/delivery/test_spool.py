@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -261,6 +263,32 @@ def test_a_file_system_without_locks_is_not_used(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No locks"):
         spool_at(tmp_path).store(turns("a", [1]))
     assert list((tmp_path / "scope").iterdir()) == []
+
+
+def test_a_full_disk_keeps_nothing_from_being_adopted_and_ends_are_made_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a spool that has filled its disk would never be emptied."""
+    spool = spool_at(tmp_path)
+    left = [entry(start("a")), *turns("a", range(3))]
+    spool.store(left)
+    spool.note(bodies(left))
+    spool.close()
+
+    def full(_handle: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    other = spool_at(tmp_path)
+    assert other.adopt().session_ids == ["a"] * 4
+    assert bodies(read_all(other)) == bodies(left)
+    assert other.adopt().session_ids == []
+    monkeypatch.undo()
+    found = other.adopt()
+    assert (found.session_ids, found.ends) == (["a"], 1)
+    (end,) = read_all(other)
+    assert b"end_session" in end.body
+    assert other.adopt().session_ids == []
 
 
 def test_files_that_somebody_removes_are_not_waited_for(tmp_path: Path) -> None:
