@@ -192,6 +192,14 @@ class Loop(asyncio.SelectorEventLoop):
     for a hub that never runs.
     """
 
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Raises OSError when no file descriptor is left."""
+        try:
+            super().__init__(selector)
+        except OSError:
+            self._closed = True  # else asyncio complains at its end of the half that was not made
+            raise
+
     async def getaddrinfo(
         self,
         host: bytes | str | None,

@@ -131,7 +131,10 @@ class Host:
             self._starting.release()
 
     def _start(self) -> None:
-        loop = native.new_loop()
+        try:
+            loop = native.new_loop()
+        except OSError:  # no file descriptor is left: whoever records next tries again
+            return
         loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
         loop.call_soon(self._begin, context=self._context)
         try:
