@@ -140,6 +140,8 @@ class Delivery:
         # What is to be done once the lock is given back.
         self._after: deque[Callable[[], object]] = deque()
         self._most_gathered = limits.queue_events
+        self._most_gathered_bytes = limits.queue_bytes
+        self._gathered_bytes = 0  # in the inbox; about, for nobody takes a lock to count
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters = Waiters()
         self._early_waiters: list[Callable[[], None]] = []
@@ -196,6 +198,7 @@ class Delivery:
             observer=observer,
             on_settled=on_settled,
         )
+        self._gathered_bytes += len(entry.body)
         self._inbox.append(entry)
         self._pump()
         self._home.recorded()
@@ -309,7 +312,8 @@ class Delivery:
         """
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
         gathered = len(self._inbox)
-        if gathered >= self._most_gathered or not native.may_be_interrupted() or self._home.is_own_thread():
+        is_much = gathered >= self._most_gathered or self._gathered_bytes >= self._most_gathered_bytes
+        if is_much or not native.may_be_interrupted() or self._home.is_own_thread():
             self._clear_inbox()
         elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
@@ -355,6 +359,7 @@ class Delivery:
 
     def _work_off(self) -> None:
         """Under the lock."""
+        self._gathered_bytes = 0
         while self._inbox:
             item = self._inbox.popleft()
             if not isinstance(item, Entry):

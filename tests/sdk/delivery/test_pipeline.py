@@ -685,6 +685,22 @@ def test_many_threads_offer_at_once_while_another_reads_the_ledger(service: Loca
     assert len({str(one) for one in service.events()}) == threads * each
 
 
+def test_a_sender_that_is_held_up_does_not_make_the_queue_larger(service: LocalMindlytics) -> None:
+    """A disk or a log handler that takes its time keeps it from working off what the main thread records."""
+    goes_on = threading.Event()
+    with delivering_to(service.url, queue_bytes=100_000) as delivery:
+        delivery._home.call_soon(lambda: goes_on.wait(PATIENCE))
+        for number in range(100):
+            delivery.offer(event("a", str(number).zfill(10_000)))
+        held = delivery.left_over()
+        goes_on.set()
+        assert wait(delivery.settled())
+        stats = delivery.stats()
+    assert 0 < held < 25
+    assert stats["accepted"] == 100
+    assert stats["dropped"] == {"queue_full": 100 - stats["delivered"]}
+
+
 # -- the real service -------------------------------------------------------------------------------------------------
 
 
