@@ -290,7 +290,14 @@ class Session:
         """Ends the session if it is this object's to end, without waiting: nobody is left who would end it."""
         self._notice_fork()
         if self._is_owned and self._state is _OPEN:
-            self._end()
+            # A thread may be in the midst of a call, in a `before_send` that never returns.
+            if self._lock.acquire(timeout=_ABANDON_TIMEOUT):
+                try:
+                    self._end_exclusively(None, None)
+                finally:
+                    self._lock.release()
+            else:
+                logger.warning("a session was not ended: a call to it goes on")
         if self._listener is not None:
             self._listener.stop()
 
@@ -844,6 +851,8 @@ class Session:
         return f"<Session {self._session_id or 'without id'}, {self._state.value}>"
 
 
+_ABANDON_TIMEOUT: Final = 0.5
+"""Seconds that the end of a process waits for a call to a session that is to be ended, at most."""
 _NEWS_TIMEOUT: Final = 0.2
 _STOP_TIMEOUT: Final = 5.0
 """Seconds that leaving a session waits for its websocket to be closed, at most."""
