@@ -8,6 +8,7 @@ not be done.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Final
 
 _HANDLER: Final = logging.Handler()
@@ -25,6 +26,11 @@ def logger_for(name: str) -> logging.Logger:
         try:
             logging.Logger.handle(logger, record)
         except Exception:
+            _HANDLER.handleError(record)
+        except SystemExit:
+            # On another thread it ends no program, only what that thread was about to do.
+            if threading.current_thread() is threading.main_thread():
+                raise
             _HANDLER.handleError(record)
 
     # On the instance: between the call and the handlers there must be no frame of ours, which would be taken for the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,37 @@ def test_an_interrupt_goes_on_to_the_application() -> None:
             logger.error("x")
     finally:
         logger.removeHandler(handler)
+
+
+class Leaving(logging.Handler):
+    """A handler that has the program end at the first error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise SystemExit(1)
+
+
+def test_who_exits_in_a_handler_ends_the_program_from_its_main_thread_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    went_on = threading.Event()
+    logger = logger_for("mlsdk.leaving")
+
+    def work() -> None:
+        logger.error("x")
+        went_on.set()
+
+    handler = Leaving()
+    logger.addHandler(handler)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        with pytest.raises(SystemExit):
+            logger.error("x")
+    finally:
+        logger.removeHandler(handler)
+    assert went_on.is_set()
+    assert "SystemExit" in capsys.readouterr().err
 
 
 def test_a_record_names_the_place_of_the_call(caplog: pytest.LogCaptureFixture) -> None:
