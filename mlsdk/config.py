@@ -123,9 +123,11 @@ def resolve(
             `enabled` is false nothing is required.
     """
     read = _Reader(os.environ if environ is None else environ)
-    is_enabled = (
-        not flag(read.environ, "MLSDK_DISABLED", default=False) if enabled is None else switch("enabled", enabled)
-    )
+    if enabled is None:
+        is_enabled = not flag(read.environ, "MLSDK_DISABLED", default=False)
+    else:
+        is_enabled = switch("enabled", enabled, default=True)
+    is_debugged = debug is not None and switch("debug", debug, default=False)
     connection = _connection(
         read,
         required=is_enabled,
@@ -146,7 +148,7 @@ def resolve(
         ),
     )
     spool = _spooling(read, directory=spool_dir, mode=spool_mode, max_bytes=spool_bytes, window=spool_window)
-    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=debug, spool=spool)
+    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=is_debugged, spool=spool)
 
 
 def _spooling(
@@ -246,16 +248,16 @@ def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
 
 
-def switch(argument: str, given: object) -> bool:
-    """An argument that is true or false, or such a text; empty text is true.
+def switch(argument: str, given: object, *, default: bool) -> bool:
+    """An argument that is true or false, or such a text or number; empty text is `default`.
 
     Raises:
         ConfigurationError: It is something else.
     """
-    if isinstance(given, bool):
-        return given
+    if isinstance(given, int) and given in (0, 1):
+        return bool(given)
     if isinstance(given, str):  # as a configuration file may have it; "false" is true to Python, and would send
-        return flag({argument: given}, argument, default=True)
+        return flag({argument: given}, argument, default=default)
     raise ConfigurationError(f"{argument}: must be true or false, not {given!r}")
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support import child
@@ -153,6 +153,8 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"queue_bytes": 0}, "queue_bytes"),
         ({"enabled": "maybe"}, "enabled"),
         ({"enabled": 2}, "enabled"),
+        ({"debug": "loudly"}, "debug"),
+        ({"debug": []}, "debug"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(arguments: dict[str, Any], named: str) -> None:
@@ -160,9 +162,23 @@ def test_an_argument_that_cannot_be_used_is_named(arguments: dict[str, Any], nam
         settings(**arguments)
 
 
-@pytest.mark.parametrize(("given", "enabled"), [("false", False), ("0", False), ("true", True), (False, False)])
-def test_enabled_may_come_as_text(given: Any, enabled: bool) -> None:
+SWITCHES = [("false", False), ("0", False), ("true", True), (False, False), (0, False), (1, True)]
+
+
+@pytest.mark.parametrize(("given", "enabled"), [*SWITCHES, ("", True)])
+def test_enabled_may_come_as_text_or_number(given: Any, enabled: bool) -> None:
     assert settings(enabled=given).enabled is enabled
+
+
+@pytest.mark.parametrize(("given", "debug"), [*SWITCHES, ("no", False), ("", False), (None, False)])
+def test_debug_may_come_as_text_or_number(given: Any, debug: bool) -> None:
+    assert settings(debug=given).debug is debug
+
+
+def test_debug_as_text_that_is_false_logs_nothing() -> None:
+    with fresh_loggers() as ours:
+        Client(**GIVEN, enabled=False, debug=cast("Any", "no"))
+        assert (ours.level, ours.handlers) == (logging.NOTSET, [])
 
 
 @pytest.mark.parametrize(
