@@ -308,22 +308,38 @@ def _count(argument: str, given: float | None, default: int) -> int:
 def check_base(argument: str, base: str, schemes: tuple[str, ...]) -> str:
     """A base address: one of the schemes and a host; a slash at the end is dropped.
 
+    Paths are appended to it, and requests carry the key: it has no white space, no query, and no user or password.
+
     Raises:
         ConfigurationError: It is none.
     """
+    address = _check_address(argument, base, schemes)
+    if "?" in base or "#" in base or "@" in urlsplit(base).netloc:
+        raise ConfigurationError(
+            f"{argument}: must be an address without a query, a fragment, a user and a password, not {_shown(base)!r}"
+        )
+    return address
+
+
+def _check_address(argument: str, address: str, schemes: tuple[str, ...]) -> str:
     try:
-        parts = urlsplit(base)
+        parts = urlsplit(address)
         is_usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable:
-        shown = re.sub(r"[^/\s]*@", "***@", base)  # a proxy's address may hold a password
-        raise ConfigurationError(f"{argument}: must be an address such as {schemes[-1]}://host, not {shown!r}")
-    return base.rstrip("/")
+    if not is_usable or re.search(r"\s", address):
+        raise ConfigurationError(
+            f"{argument}: must be an address such as {schemes[-1]}://host, not {_shown(address)!r}"
+        )
+    return address.rstrip("/")
+
+
+def _shown(address: str) -> str:
+    return re.sub(r"[^/\s]*@", "***@", address)  # an address may hold a password
 
 
 def _check_proxy(proxy: str | None) -> str | None:
-    return None if proxy is None else check_base("proxy (MLSDK_PROXY)", proxy, ("http", "https"))
+    return None if proxy is None else _check_address("proxy (MLSDK_PROXY)", proxy, ("http", "https"))
 
 
 def _check_file(argument: str, path: str | None) -> str | None:
@@ -344,6 +360,6 @@ def log_to_stderr() -> None:
 
 def websocket_base(server: str) -> str:
     """Where the live events of a server are: `http` -> `ws`, host `app.` -> `wss.`, port `300x` -> `400x`."""
-    websocket = re.sub(r"^http", "ws", server)
+    websocket = re.sub(r"^http", "ws", server, flags=re.IGNORECASE)
     websocket = re.sub(r"//app\.", "//wss.", websocket)
     return re.sub(r":300(\d)(?=/|$)", r":400\1", websocket)

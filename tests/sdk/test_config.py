@@ -97,6 +97,7 @@ def test_the_process_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -
         ("http://[::1]:3001", "ws://[::1]:4001"),
         ("https://mindlytics.example.com:8443", "wss://mindlytics.example.com:8443"),
         ("http://http.app.example.com", "ws://http.app.example.com"),
+        ("HTTP://localhost:3000", "ws://localhost:4000"),
     ],
 )
 def test_the_websocket_of_a_server(server: str, websocket: str) -> None:
@@ -138,6 +139,11 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"server_endpoint": "http://host:port"}, "server_endpoint"),
         ({"server_endpoint": "http://host:99999"}, "server_endpoint"),
         ({"server_endpoint": "http://[::1"}, "server_endpoint"),
+        ({"server_endpoint": "http://local host:3000"}, "server_endpoint"),
+        ({"server_endpoint": "http://host/?key=value"}, "server_endpoint"),
+        ({"server_endpoint": "http://host/#part"}, "server_endpoint"),
+        ({"server_endpoint": "http://user:password@host"}, "server_endpoint"),
+        ({"wss_endpoint": "ws://user:password@host"}, "wss_endpoint"),
         ({"wss_endpoint": "https://wss.mindlytics.ai"}, "wss_endpoint"),
         ({"proxy": "socks5://proxy"}, "proxy"),
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
@@ -207,10 +213,14 @@ def test_what_no_header_can_carry_is_refused_and_not_shown(argument: str, text: 
     assert "secret" not in str(problem.value)
 
 
-def test_a_proxys_password_is_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="proxy") as problem:
-        settings(proxy="socks5://user:password@proxy")
-    assert "password" not in str(problem.value)
+@pytest.mark.parametrize(
+    ("argument", "address"),
+    [("proxy", "socks5://user:secret@proxy"), ("server_endpoint", "https://user:secret@host")],
+)
+def test_a_password_in_an_address_is_not_shown(argument: str, address: str) -> None:
+    with pytest.raises(ConfigurationError, match=argument) as problem:
+        settings(**{argument: address})
+    assert "secret" not in str(problem.value)
 
 
 def test_no_key_nor_password_in_a_repr() -> None:
