@@ -78,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"turns: {len(turns):,}, sessions: {len(sessions):,}")
     if options.dry_run or not turns:
         return 0
+    return _send(sessions, len(turns))
+
+
+def _send(sessions: Sequence[Sequence[Turn]], total: int) -> int:
     try:
         client = Client(flush_timeout=600.0)
     except ConfigurationError as error:
@@ -87,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("MLSDK_DISABLED is true: nothing was imported", file=sys.stderr)
         return 1
     try:
-        problems = asyncio.run(record(client, sessions, on_turns=_progress(len(turns))))
+        problems = asyncio.run(record(client, sessions, on_turns=_progress(total)))
     except KeyboardInterrupt:
         # What the end of the process cannot deliver is told by the sender, which tries until then.
         stats = client.stats()
