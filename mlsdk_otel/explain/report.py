@@ -50,7 +50,8 @@ def report(views: Sequence[SpanView]) -> Iterator[str]:
     for event in sent:
         yield f"  {_line(event)}"
     if loss.events:
-        yield f"left out, as they make no sense: events of Mindlytics spans, {loss.events} ({loss.why or 'without ids'})"
+        why = loss.why or "without ids"
+        yield f"left out, as they make no sense: events of Mindlytics spans, {loss.events} ({why})"
 
 
 def _run(views: Iterable[SpanView]) -> tuple[dict[tuple[int, int], str], list[Event], Loss]:
