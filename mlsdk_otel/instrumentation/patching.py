@@ -227,6 +227,10 @@ class Patches:
             delivered = False
         if delivered:
             return
+        if event["type"] == END_SESSION:
+            for bridge in _bridges_of(session):
+                if bridge.knows(str(session.session_id)):
+                    bridge.end_conversations(str(session.session_id))
         if again is None:
             wrapped(event)
         else:
