@@ -568,6 +568,23 @@ def test_turns_of_libraries_in_a_session_of_the_sdk_end_before_it(
     assert not shared_service.session(session_id).is_open
 
 
+@pytest.mark.parametrize("delivery", ["direct", "otel"])
+@pytest.mark.parametrize("readers", READERS[1:], ids=["exporter", "processor", "both"])
+def test_a_turn_that_is_recorded_by_a_call_is_none_of_the_librarys_where_the_session_is_used(
+    shared_service: LocalMindlytics, delivery: str, readers: tuple[str, ...]
+) -> None:
+    project_id = new_id("p")
+    provider = provider_with(shared_service, *readers, project_id=project_id)
+    made = sync_client_of(shared_service, project_id=project_id).create_session(device_id="d")
+    with instrumented(provider, delivery=delivery), made as session, session.use():
+        provider.get_tracer("library").start_span("chat m", attributes=CALL).end()
+        session.track_conversation_turn(user="hi", assistant="hello")
+    provider.shutdown()
+    assert names([record.event for record in shared_service.records() if record.app_id == project_id]) == [
+        *("start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"),
+    ]
+
+
 def test_a_session_below_a_request_is_a_root_with_a_link(shared_service: LocalMindlytics) -> None:
     provider = provider_with(shared_service, "processor")
     kept = roads(provider)
