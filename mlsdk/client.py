@@ -133,7 +133,7 @@ class Client:
             spool_bytes=spool_bytes,
             spool_window=spool_window,
         )
-        if debug:
+        if self._config.debug:
             config.log_to_stderr()
         self._before_send = config.hook(before_send, os.environ) if self._config.enabled else None
         self._door: Delivery | Nowhere = _door(self._config)
