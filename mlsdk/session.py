@@ -7,7 +7,6 @@ goes through `_record`, so whoever wants to see or redirect a session's events h
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import uuid
@@ -28,6 +27,7 @@ from mlsdk.delivery.host import host
 from mlsdk.errorlog import ErrorLog
 from mlsdk.errors import InvalidEventError, MindlyticsError, SessionClosedError
 from mlsdk.events import Event, Timestamp, Value
+from mlsdk.logs import logger_for
 from mlsdk.waiting import IN_A_HURRY, Wait, clock_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mlsdk.live.listener import Listener
     from mlsdk.models import APIResponse, Cost, MLEvent, TokenBasedCost
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
-import logging
 import os
 import sys
 import threading
@@ -35,8 +34,9 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from mlsdk import callbacks, native, waiting
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 SILENCE: Final = 2.0
 """Seconds without any answer of the service after which a process that exits gives up, with the usual budget."""
