@@ -424,18 +424,27 @@ class Turns:
             if function in unnamed:
                 unnamed.remove(function)
             function.arguments = request.arguments if function.arguments is None else function.arguments
-        for result in past.results:
-            self._result(turn, result)
+        self._results(turn, past.results)
         for request in call.answer.requests:
             if request.call_id is None or _by_id(turn.functions, request.call_id) is None:
                 function = Function(request.name, request.call_id, request.arguments, call.end)
                 turn.functions.append(function)
                 self._name(turn, function)
-        for result in call.answer.results:
-            self._result(turn, result)
+        self._results(turn, call.answer.results)
+
+    def _results(self, turn: Turn, results: Sequence[ToolResult]) -> None:
+        left = [result for result in results if not self._result(turn, result)]
+        if not left:
+            return
+        # Some libraries name request and result differently; results come in the order of the requests.
+        waiting = [function for function in turn.functions if not function.has_result]
+        if len(waiting) == len(left) and not any(result.call_id in self._answered_calls for result in left):
+            for function, result in zip(waiting, left, strict=True):
+                _give(function, result)
 
     @staticmethod
-    def _result(turn: Turn, result: ToolResult) -> None:
+    def _result(turn: Turn, result: ToolResult) -> bool:
+        """Gives a function its result; False if there is none that it belongs to."""
         function = _by_id(turn.functions, result.call_id)
         if function is None:
             waiting = [function for function in turn.functions if not function.has_result]
@@ -443,9 +452,8 @@ class Turns:
             without = [function for function in waiting if result.call_id is None or function.call_id is None]
             function = next(iter(named or without), None)
         if function is not None and not function.has_result:
-            function.has_result = True
-            # What the model was told is the text of it; spans hold it in whatever form a library has.
-            function.result = function.result if result.result is None else result.result
+            _give(function, result)
+        return function is not None
 
     def _name(self, turn: Turn, function: Function) -> None:
         if function.call_id is not None:
@@ -575,6 +583,12 @@ def _has_nothing_to_wait_for(turn: Turn) -> bool:
         # Not even a usage: a failure, or a stream that another span will tell of.
         return not turn.functions and all(call.usage == Usage() for call in turn.calls)
     return not any(function.call_id and not function.is_known_to_have_run for function in turn.functions)
+
+
+def _give(function: Function, result: ToolResult) -> None:
+    function.has_result = True
+    # What the model was told is the text of it; spans hold it in whatever form a library has.
+    function.result = function.result if result.result is None else result.result
 
 
 def _by_id(functions: Iterable[Function], call_id: str | None) -> Function | None:

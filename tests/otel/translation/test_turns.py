@@ -42,6 +42,21 @@ def test_a_result_under_another_id_is_found_by_the_answer_before() -> None:
     assert [each for each in app.close() if each.startswith("turn")] == ["turn cold? -> Yes. (m 20+10)"]
 
 
+def test_results_under_other_ids_are_told_apart_by_their_order() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("fc_1", "fc_2"))
+    history = (user("cold?"), asks("fc_1"), asks("fc_2"), gave("call_1", "-3"), gave("call_2", "-4"))
+    app.call(*history, answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', 'look({"a":1}) = -4', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_a_result_under_an_id_that_nobody_knows_is_not_given_to_one_of_several() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1", "c2"))
+    app.call(user("cold?"), asks("c1", "c2"), gave("other"), answer="Yes.")
+    assert happened(app.close()) == ["turn cold? -> Yes. (m 20+10)"]
+
+
 def test_functions_without_ids_are_told_apart_by_their_order() -> None:
     app = App()
     trace = app.new_id()
