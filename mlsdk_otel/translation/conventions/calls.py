@@ -93,14 +93,17 @@ def enclosure(
     view: SpanView, *, agent: object = None, sent: Iterable[Message] = (), answer: Iterable[Message] = ()
 ) -> Reading:
     """A span around model calls."""
+    own = view.attributes
     around = Enclosure(
         agent=reading.name(agent),
         input=tuple(sent),
         output=tuple(answer),
         has_failed=has_failed(view),
-        previous_response_id=previous_response(view.attributes),
+        previous_response_id=previous_response(own),
+        model=reading.name(own.get(names.RESPONSE_MODEL) or own.get(names.REQUEST_MODEL)),
+        usage=usage(own),
     )
-    return Reading(around, identity.of(view.attributes))
+    return Reading(around, identity.of(own))
 
 
 def previous_response(attributes: Attributes) -> str | None:

@@ -18,7 +18,7 @@ TOLD_TWICE: Final = {
     "otel-genai-anthropic/duplicate_with_sdk_tracing",
 }
 """Two libraries make a span of each call; which is which is the assembler's to find out."""
-NO_CALLS: Final = {"otel-genai-openai-agents/tool_agents_only"}
+NO_CALLS: Final = {"otel-genai-openai-agents/tool_agents_only", "otel-genai-agno/agents_only"}
 MISCOUNTED: Final = {"openllmetry-anthropic/chat_stream"}
 """The library counts one token too many."""
 NO_TOKENS: Final = {"openllmetry-legacy/openai_stream"}

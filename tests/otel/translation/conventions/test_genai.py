@@ -8,7 +8,7 @@ from support.spans import event, span
 
 from mlsdk_otel.translation import conventions
 from mlsdk_otel.translation.conventions import genai
-from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRequest, ToolRun
+from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRequest, ToolRun, Usage
 from mlsdk_otel.translation.spanview import SpanView
 
 SENT = [{"role": "user", "parts": [{"type": "text", "content": "Hi"}]}]
@@ -69,9 +69,11 @@ def test_calls_of_a_model(operation: str) -> None:
     assert isinstance(fact(view(operation)), ModelCall)
 
 
-def test_what_an_agent_span_says_it_cost_is_not_read() -> None:
-    agent = fact(view("invoke_agent", **{"gen_ai.agent.name": "shop", "gen_ai.usage.input_tokens": 99}, **TEXTS))
-    assert agent == Enclosure("shop", (Message("user", "Hi"),), (Message("assistant", "Hello."),))
+def test_an_agent_says_what_it_cost_and_what_it_asked() -> None:
+    said = {"gen_ai.agent.name": "shop", "gen_ai.usage.input_tokens": 99, "gen_ai.request.model": "m"}
+    agent = fact(view("invoke_agent", **said, **TEXTS))
+    sent, answer = (Message("user", "Hi"),), (Message("assistant", "Hello."),)
+    assert agent == Enclosure("shop", sent, answer, model="m", usage=Usage(99))
 
 
 def test_an_agent_of_pydantic_ai_tells_its_history_under_a_name_of_its_own() -> None:
