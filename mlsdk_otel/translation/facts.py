@@ -175,6 +175,8 @@ class Enclosure:
         previous_response_id: The answer that its first call goes on from, where the service keeps the history.
         model: What it asks, if it says so.
         usage: What it cost. It repeats what the calls inside cost, and counts only where nobody tells these.
+        given: What it was given, as the library wrote it: text, a structure, or the JSON text of one.
+        made: What came out of it, likewise.
     """
 
     agent: str | None = None
@@ -184,6 +186,8 @@ class Enclosure:
     previous_response_id: str | None = None
     model: str | None = None
     usage: Usage = Usage()
+    given: object = field(default=None, compare=False)
+    made: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

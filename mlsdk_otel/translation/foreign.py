@@ -18,7 +18,7 @@ Pure: times are passed in, in seconds of a clock that never goes backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -413,7 +413,7 @@ class Foreign:
         kept.update(self._agents_alone(placed, kept))
         before = _goes_on_from(held for held, _, _ in placed)
         touched: dict[int, None] = {}
-        around: list[tuple[tuple[int, int], Enclosure]] = []
+        around: list[tuple[tuple[int, int], tuple[int, int], Enclosure]] = []
         for held, who, units in placed:
             view, fact = held.view, kept.get(held.view.span_id)
             if any(link.is_native for link in units) and not self._is_passed(view, units):
@@ -424,7 +424,7 @@ class Foreign:
                 continue
             place = (view.trace_id, view.span_id)
             if isinstance(fact, Enclosure):
-                around.append((self._unit(view, units) or place, fact))
+                around.append((place, self._unit(view, units) or place, fact))
                 self._say(view, "around model calls")
                 continue
             if isinstance(fact, ModelCall):
@@ -447,11 +447,17 @@ class Foreign:
             )
             self.lifetimes.touch(turn.owner, now, said_of_it)
             self._note(view, fact, turn)
-        for unit, fact in reversed(around):  # what the outermost tells counts
-            if not fact.has_failed:
-                self.turns.tell(unit, _answer_of(fact.output))
+        self._surround(around)
         yield from self.turns.overflow()
         yield from self.turns.finish(touched)
+
+    def _surround(self, around: Sequence[tuple[tuple[int, int], tuple[int, int], Enclosure]]) -> None:
+        """Agents and chains tell what was said and answered, the outermost what counts: each by its span and unit."""
+        for place, unit, fact in reversed(around):
+            if not fact.has_failed:
+                self.turns.tell(unit, _answer_of(fact.output))
+                if place == unit:
+                    self.turns.frame(unit, fact.given, fact.made)
 
     def _agents_alone(
         self, placed: Iterable[tuple[Held, Identity, list[Link]]], kept: Mapping[int, Fact]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
-from mlsdk_otel.translation import history
+from mlsdk_otel.translation import framing, history
 from mlsdk_otel.translation.facts import ToolRequest, ToolResult, ToolRun, Usage
 from mlsdk_otel.translation.history import Answer, History
 from mlsdk_otel.translation.memory import remember
@@ -138,10 +138,14 @@ class Turn:
     functions: list[Function] = field(default_factory=list)
     text: str | None = None
     """The answer that the agent around it told."""
+    framed: tuple[str, str] | None = None
+    """What was said and answered, where the model's texts have more around it."""
 
     @property
     def utterance(self) -> str | None:
         """What the user said, as one text."""
+        if self.framed is not None:
+            return self.framed[0]
         return "\n\n".join(text.strip() for text in self.said) if self.said else None
 
     @property
@@ -162,6 +166,8 @@ class Turn:
     @property
     def answer(self) -> str | None:
         """What was answered."""
+        if self.framed is not None:
+            return self.framed[1]
         answering = self.answering
         return None if answering is None else answering.answer.text or self.text
 
@@ -308,6 +314,12 @@ class Turns:
         turn = self._open.get(self._of_unit.get(unit, -1))
         if turn is not None and text:
             turn.text = text
+
+    def frame(self, unit: tuple[int, int], given: object, made: object) -> None:
+        """The outermost agent or chain around a turn has ended: what it was given, and what came out of it."""
+        turn = self._open.get(self._of_unit.get(unit, -1))
+        if turn is not None and given is not None and turn.utterance is not None and turn.answer is not None:
+            turn.framed = framing.within(turn.utterance, turn.answer, given, made)
 
     def _turn_of(self, call: Call) -> Turn | None:
         """The open turn that a call goes on with."""
@@ -508,15 +520,24 @@ class Turns:
                 remember(self._answered_calls, function.call_id, None, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
-            past = turn.history
-            done = history.exchange(turn.said[-1], answering.answer.text or "")
-            for place in filter(None, (history.after(past.place, done), history.both(past.last, done))):
-                owners = self._places.get(place, [])
-                if turn.owner.session_id not in [owner.session_id for owner in owners]:
-                    owners = [*owners, turn.owner][-_MAX_ALIKE:]
-                remember(self._places, place, owners, self._max)
-                self.fresh.append(place)
+            self._arrive(turn, turn.said[-1], answering.answer.text or "")
+            if turn.framed is not None:
+                # Which of them is sent again is the application's choice.
+                self._arrive(turn, turn.framed[0], answering.answer.text or "")
+                if turn.framed[1] != answering.answer.text:
+                    self._arrive(turn, *turn.framed)
         return turn
+
+    def _arrive(self, turn: Turn, said: str, answer: str) -> None:
+        """The conversation of a turn is at the place after it."""
+        past = turn.history
+        done = history.exchange(said, answer)
+        for place in filter(None, (history.after(past.place, done), history.both(past.last, done))):
+            owners = self._places.get(place, [])
+            if turn.owner.session_id not in [owner.session_id for owner in owners]:
+                owners = [*owners, turn.owner][-_MAX_ALIKE:]
+            remember(self._places, place, owners, self._max)
+            self.fresh.append(place)
 
     def sizes(self) -> Sequence[int]:
         """How many of each kind of thing are held."""

@@ -34,6 +34,8 @@ _PREVIOUS: Final = (
     "gen_ai.openai.request.previous_response_id",
     "previous_response_id",
 )
+_GIVEN: Final = ("input.value", "traceloop.entity.input", "langfuse.observation.input")
+_MADE: Final = ("output.value", "traceloop.entity.output", "langfuse.observation.output")
 REDACTED: Final = "__REDACTED__"
 
 
@@ -102,6 +104,8 @@ def enclosure(
         previous_response_id=previous_response(own),
         model=reading.name(own.get(names.RESPONSE_MODEL) or own.get(names.REQUEST_MODEL)),
         usage=usage(own),
+        given=messages.first(own, _GIVEN),
+        made=messages.first(own, _MADE),
     )
     return Reading(around, identity.of(own))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.foreign import App, asks, bot, gave, happened, in_short, system, user
 from support.spans import check_wire
 
-from mlsdk_otel.translation.facts import Identity
+from mlsdk_otel.translation.facts import Enclosure, Identity
 
 S = Identity(session_id="s")
 
@@ -147,6 +147,39 @@ def test_a_check_of_the_answer_is_not_the_answer() -> None:
     app.call(user("Is this safe: You owe 3."), answer="yes", trace=agent, below=agent)
     app.agent(agent)
     assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
+
+
+def wrapped(question: str) -> str:
+    return f"Context: snow.\nQuestion: {question}"
+
+
+def test_a_question_in_a_template_is_the_question() -> None:
+    app = App()
+    chain = app.new_id()
+    app.call(user(wrapped("cold?")), answer="Yes.", trace=chain, below=chain)
+    app.tell(Enclosure(given="cold?", made="Yes."), span_id=chain)
+    assert happened(app.take()) == ["turn cold? -> Yes. (m 10+5)"]
+
+
+@pytest.mark.parametrize("is_kept_whole", [False, True])
+def test_a_conversation_goes_on_whichever_of_them_is_sent_again(is_kept_whole: bool) -> None:
+    app = App()
+    chain = app.new_id()
+    app.call(user(wrapped("cold?")), answer="Answer: Yes.", trace=chain, below=chain)
+    app.tell(Enclosure(given='{"q": "cold?"}', made='{"a": "Yes."}'), span_id=chain)
+    history = (user(wrapped("cold?")), bot("Answer: Yes.")) if is_kept_whole else (user("cold?"), bot("Yes."))
+    app.call(*history, user("Why?"), answer="Snow.")
+    assert happened(app.take()) == ["turn cold? -> Yes. (m 10+5)", "turn Why? -> Snow. (m 10+5)"]
+    assert len({event["session_id"] for event in app.foreign.close(app.now)}) == 1
+
+
+def test_only_what_the_outermost_chain_was_given_was_said() -> None:
+    app = App()
+    chain, step = app.new_id(), app.new_id()
+    app.call(user(wrapped("cold?")), answer="Yes.", trace=chain, below=step)
+    app.tell(Enclosure(given="snow", made="Yes."), span_id=step, trace=chain, below=chain)
+    app.tell(Enclosure(), span_id=chain)
+    assert happened(app.take()) == [f"turn {wrapped('cold?')} -> Yes. (m 10+5)"]
 
 
 def test_an_agent_that_talks_on_has_several_turns() -> None:
