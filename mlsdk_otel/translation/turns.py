@@ -125,6 +125,7 @@ class Turn:
     Attributes:
         said: What the user said.
         end: The end of its last call or function, nanoseconds since 1970.
+        is_alone: Nothing tells whose it is.
     """
 
     number: int
@@ -140,6 +141,7 @@ class Turn:
     """The answer that the agent around it told."""
     framed: tuple[str, str] | None = None
     """What was said and answered, where the model's texts have more around it."""
+    is_alone: bool = False
 
     @property
     def utterance(self) -> str | None:
@@ -252,7 +254,11 @@ class Turns:
 
     def add(self, call: Call) -> Turn:
         """Puts a call into its turn."""
-        turn = self._turn_of(call) or self._begin(call)
+        turn = self._turn_of(call)
+        if turn is None:
+            turn = self._begin(call)
+        elif turn.is_alone and (owner := self._known_owner(call)) is not None:
+            self._move(turn, owner)
         if call.has_failed and turn.has_failed and call.usage == Usage():
             turn.calls.pop()  # tried again and again, it need not be kept again and again
         turn.calls.append(call)
@@ -360,13 +366,15 @@ class Turns:
         return None
 
     def _begin(self, call: Call) -> Turn:
-        owner = self._owner_of(call)
-        return self._opened(
-            Turn(self._serial, owner, call.unit, call.history, self._unfailed(call), call.start, call.end)
-        )
+        owner = self._known_owner(call)
+        said = self._unfailed(call)
+        turn = Turn(self._serial, owner or call.alone, call.unit, call.history, said, call.start, call.end)
+        turn.is_alone = owner is None
+        return self._opened(turn)
 
     def _begin_with(self, run: Run) -> Turn:
         turn = Turn(self._serial, run.owner or run.alone, run.unit, History(), (), run.start, run.end)
+        turn.is_alone = run.owner is None
         if run.unit is not None:
             remember(self._of_unit, run.unit, turn.number, self._max)
         remember(self._of_trace, run.span[0], turn.number, self._max)
@@ -380,6 +388,21 @@ class Turns:
             self._given_up.append(self._closed(next(iter(self._open.values()))))
         return turn
 
+    def _move(self, turn: Turn, owner: Owner) -> None:
+        """A later call of a turn tells whose it is."""
+        self._leave_session(turn)
+        turn.owner, turn.is_alone = owner, False
+        self._of_session.setdefault(owner.session_id, {})[turn.number] = None
+        for call in turn.calls:
+            if call.response_id is not None:
+                remember(self._answers, call.response_id, owner, self._max)
+
+    def _leave_session(self, turn: Turn) -> None:
+        others = self._of_session[turn.owner.session_id]
+        del others[turn.number]
+        if not others:
+            del self._of_session[turn.owner.session_id]
+
     def _unfailed(self, call: Call) -> tuple[str, ...]:
         """What the user said; of several in a row without those that were answered by a failure."""
         said = call.history.said
@@ -392,7 +415,8 @@ class Turns:
                 return count
         return 0
 
-    def _owner_of(self, call: Call) -> Owner:
+    def _known_owner(self, call: Call) -> Owner | None:
+        """Whose a call is by its ids, or by what it goes on from."""
         if call.owner is not None:
             return call.owner
         past = call.history
@@ -402,7 +426,7 @@ class Turns:
         if found is None and (failures := self._failures_in(past)):
             found = self._failed[_failure(past.place, past.said[:failures])]
         if found is None:
-            return call.alone
+            return None
         return replace(
             found,
             user_id=call.alone.user_id or found.user_id,
@@ -511,10 +535,7 @@ class Turns:
 
     def _closed(self, turn: Turn) -> Turn:
         del self._open[turn.number]
-        others = self._of_session[turn.owner.session_id]
-        del others[turn.number]
-        if not others:
-            del self._of_session[turn.owner.session_id]
+        self._leave_session(turn)
         for function in turn.functions:
             if function.call_id is not None:
                 remember(self._answered_calls, function.call_id, None, self._max)

@@ -149,6 +149,18 @@ def test_a_check_of_the_answer_is_not_the_answer() -> None:
     assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
 
 
+def test_a_later_call_of_a_turn_tells_whose_it_is() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello", response_id="r1")
+    chain = app.new_id()
+    app.call(user("Rewrite: bye"), answer="goodbye", response_id="r2", trace=chain, below=chain)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", response_id="r3", trace=chain, below=chain)
+    app.agent(chain, "ciao", trace=chain)
+    app.call(user("still here?"), answer="Yes.", previous_response_id="r2")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert app.close()[-2:] == ["close", "end"]
+
+
 def wrapped(question: str) -> str:
     return f"Context: snow.\nQuestion: {question}"
 
