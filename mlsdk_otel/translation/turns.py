@@ -203,6 +203,7 @@ class Turns:
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
         self._places_of_asking: OrderedDict[int, None] = OrderedDict()
+        self._unanswered: OrderedDict[int, int] = OrderedDict()
         self._given_up: list[Turn] = []
         self.fresh: list[str | int] = []
         """What became known that a call may wait for, see `missing`; whoever looks empties it."""
@@ -229,7 +230,7 @@ class Turns:
         if call.previous_response_id is not None:
             return None if call.previous_response_id in self._answers else call.previous_response_id
         is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
-        return None if is_known else past.place
+        return None if is_known or self._silent_before(call) is not None else past.place
 
     def _unasked(self, past: History) -> str | int | None:
         """A function of the current exchange that no call seen has asked for; where none has an id, all of them."""
@@ -254,6 +255,10 @@ class Turns:
 
     def add(self, call: Call) -> Turn:
         """Puts a call into its turn."""
+        silent = self._silent_before(call)
+        if silent is not None and call.history.before is not None:
+            silent.text = call.history.before[2]
+            self._given_up.append(self._closed(silent))
         turn = self._turn_of(call)
         if turn is None:
             turn = self._begin(call)
@@ -269,7 +274,11 @@ class Turns:
             remember(self._of_unit, call.unit, turn.number, self._max)
         remember(self._of_trace, call.span[0], turn.number, self._max)
         self._pair(turn, call)
-        if any(request.call_id is None for request in call.answer.requests):
+        if not turn.is_answered and call.history.said and not call.has_failed:
+            remember(self._unanswered, _moment(call.history.place, call.history.said[-1]), turn.number, self._max)
+        if any(request.call_id is None for request in call.answer.requests) or (
+            call.answer.is_silent and not call.has_failed
+        ):
             asking = _asking(call.history)
             remember(self._places_of_asking, asking, None, self._max)
             self.fresh.append(asking)
@@ -350,7 +359,31 @@ class Turns:
                 turn = self._open[number]
                 if _may_be(turn, call) and _is_same_moment(turn, call):
                     return turn
-        return self._asked_without_ids(call)
+        return self._asked_without_ids(call) or self._unanswered_there(call)
+
+    def _unanswered_there(self, call: Call) -> Turn | None:
+        """The open turn that waits at the very words of a call, where the library shows no functions, or no ids."""
+        past = call.history
+        if call.owner is not None or not past.said or call.has_failed:
+            return None
+        turn = self._open.get(self._unanswered.get(_moment(past.place, past.said[-1]), -1))
+        if turn is None or turn.owner.is_joined or turn.is_answered or turn.has_failed:
+            return None
+        if past.place != history.BEGINNING or past.requests:
+            return turn
+        # Somebody else may begin with the same words, but then functions would be asked for again.
+        has_served = call.answer.text is not None and bool(turn.functions) and past.system == turn.history.system
+        return turn if has_served else None
+
+    def _silent_before(self, call: Call) -> Turn | None:
+        """The open turn of the exchange before, of whose answer nothing was seen: the history tells it."""
+        before = call.history.before
+        if before is None or not before[2]:
+            return None
+        turn = self._open.get(self._unanswered.get(_moment(before[0], before[1]), -1))
+        if turn is None or turn.functions or turn.is_answered or turn.has_failed or not _may_be(turn, call):
+            return None
+        return turn
 
     def _asked_without_ids(self, call: Call) -> Turn | None:
         """The open turn whose functions' results a call brings, where nobody names the calls, as with Google's API."""
@@ -541,7 +574,7 @@ class Turns:
                 remember(self._answered_calls, function.call_id, None, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
-            self._arrive(turn, turn.said[-1], answering.answer.text or "")
+            self._arrive(turn, turn.said[-1], answering.answer.text or turn.text or "")
             if turn.framed is not None:
                 # Which of them is sent again is the application's choice.
                 self._arrive(turn, turn.framed[0], answering.answer.text or "")
@@ -573,6 +606,7 @@ class Turns:
             self._of_answer,
             self._failed,
             self._places_of_asking,
+            self._unanswered,
         )
         return [len(memory) for memory in held]
 
@@ -580,6 +614,11 @@ class Turns:
 def _asking(past: History) -> int:
     """Stands for functions that were asked for at a place, of which no call has an id."""
     return hash(("asked", past.place, past.said))
+
+
+def _moment(place: int, said: str) -> int:
+    """Stands for words at a place."""
+    return hash(("said", place, said.strip()))
 
 
 def _failure(place: int, said: tuple[str, ...]) -> int:
@@ -622,8 +661,9 @@ def _is_same_moment(turn: Turn, call: Call) -> bool:
 def _has_nothing_to_wait_for(turn: Turn) -> bool:
     """Whether nobody can make a turn of it: nothing was captured, it has only failed, or only functions were seen."""
     if any(call.has_content for call in turn.calls):
-        # Not even a usage: a failure, or a stream that another span will tell of.
-        return not turn.functions and all(call.usage == Usage() for call in turn.calls)
+        # Not even a usage: a failure, or a stream that another span will tell of; a history may tell what was said.
+        is_empty = not turn.functions and all(call.usage == Usage() for call in turn.calls)
+        return is_empty and (turn.has_failed or not turn.said)
     return not any(function.call_id and not function.is_known_to_have_run for function in turn.functions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,8 @@ _OUTPUT: Final = "output.value"
 _PARAMETERS: Final = "llm.invocation_parameters"
 _INPUT_MESSAGES: Final = "llm.input_messages."
 _OUTPUT_MESSAGES: Final = "llm.output_messages."
+_OBJECT: Final = re.compile(r"<[\w.]+(\[.*\])? object [\w.<>]*\s?at 0x[0-9a-fA-F]+>")
+"""How Python shows an object that nobody has read, such as a stream."""
 MARKERS: Final = frozenset({_KIND})
 
 
@@ -157,6 +160,8 @@ def _payload(raw: object, *, role: str) -> tuple[Message, ...]:
     if raw is None or raw == calls.REDACTED:
         return ()
     found = messages.loaded(raw)
+    if isinstance(found, str) and _OBJECT.fullmatch(found.strip()):
+        return ()
     if not isinstance(found, Mapping):
         return messages.history(found, role=role)
     system = messages.system(found.get("system") or found.get("instructions"))

@@ -161,6 +161,57 @@ def test_a_later_call_of_a_turn_tells_whose_it_is() -> None:
     assert app.close()[-2:] == ["close", "end"]
 
 
+@pytest.mark.parametrize("tokens", [(10, 5), (None, None)])
+def test_an_answer_that_was_not_seen_is_told_by_the_next_call(tokens: tuple[int | None, int | None]) -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("cold?"))
+    app.call(user("hi"), bot("hello"), user("cold?"), bot("Yes."), user("bye"), answer="ciao")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.take()) == [
+        "turn hi -> hello (m 10+5)",
+        "turn cold? -> Yes. (m 10+5)",
+        "turn bye -> ciao (m 10+5)",
+    ]
+
+
+def test_of_another_session_nothing_is_told_by_a_history() -> None:
+    app = App()
+    app.call(user("cold?"), identity=S)
+    app.call(user("cold?"), bot("Yes."), user("bye"), answer="ciao", identity=Identity(session_id="t"))
+    assert happened(app.close()) == ["turn bye -> ciao (m 10+5)", "usage m 10+5"]
+
+
+def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn() -> None:
+    app = App()
+    app.call(user("cold?"))
+    app.call(user("cold?"), asks(None), gave(None, "-3"), answer="Yes.")
+    assert happened(app.take()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_functions_and_results_that_no_history_shows_are_part_of_the_turn() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("cold?"), answer=asks("fc_1"))
+    app.call(user("hi"), bot("hello"), user("cold?"), answer="Yes.")
+    app.call(user("cold?"), answer=asks("fc_2"))
+    app.call(user("cold?"), answer="Yes.")
+    assert happened(app.close()) == [
+        "turn hi -> hello (m 10+5)",
+        "turn cold? -> Yes. (m 20+10)",
+        "turn cold? -> Yes. (m 20+10)",
+    ]
+
+
+def test_somebody_who_begins_with_the_same_words_has_a_turn_of_their_own() -> None:
+    app = App()
+    app.call(system("for ada"), user("cold?"), answer=asks("c1"))
+    app.call(system("for bob"), user("cold?"), answer="No.")
+    app.call(system("for ada"), user("cold?"), answer=asks("c2"))
+    assert happened(app.take()) == ["turn cold? -> No. (m 10+5)"]
+    assert app.foreign.turns.open_turns == 2
+
+
 def wrapped(question: str) -> str:
     return f"Context: snow.\nQuestion: {question}"
 
