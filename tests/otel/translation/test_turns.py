@@ -54,7 +54,7 @@ def test_a_result_under_an_id_that_nobody_knows_is_not_given_to_one_of_several()
     app = App()
     app.call(user("cold?"), answer=asks("c1", "c2"))
     app.call(user("cold?"), asks("c1", "c2"), gave("other"), answer="Yes.")
-    assert happened(app.close()) == ["turn cold? -> Yes. (m 20+10)"]
+    assert happened(app.close()) == ['look({"a":1}) = None'] * 2 + ["turn cold? -> Yes. (m 20+10)"]
 
 
 def test_functions_without_ids_are_told_apart_by_their_order() -> None:
@@ -198,7 +198,9 @@ def test_functions_and_results_that_no_history_shows_are_part_of_the_turn() -> N
     app.call(user("cold?"), answer="Yes.")
     assert happened(app.close()) == [
         "turn hi -> hello (m 10+5)",
+        'look({"a":1}) = None',
         "turn cold? -> Yes. (m 20+10)",
+        'look({"a":1}) = None',
         "turn cold? -> Yes. (m 20+10)",
     ]
 
