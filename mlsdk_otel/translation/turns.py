@@ -198,6 +198,7 @@ class Turns:
         self._of_session: OrderedDict[str, dict[int, None]] = OrderedDict()
         # Where conversations are: by the place after their last answer, and by the id of that answer.
         self._places: OrderedDict[int, list[Owner]] = OrderedDict()
+        self._left: OrderedDict[int, Owner] = OrderedDict()  # those that have gone on, the last from each place
         self._answers: OrderedDict[str, Owner] = OrderedDict()
         self._answered_calls: OrderedDict[str, None] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
@@ -229,7 +230,10 @@ class Turns:
             return None
         if call.previous_response_id is not None:
             return None if call.previous_response_id in self._answers else call.previous_response_id
-        is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
+        places = (self._places, self._left)
+        is_known = past.place == history.BEGINNING or any(
+            past.place in known or past.recent in known for known in places
+        )
         return None if is_known or self._silent_before(call) is not None else past.place
 
     def _unasked(self, past: History) -> str | int | None:
@@ -455,7 +459,7 @@ class Turns:
         past = call.history
         found = self._answers.get(call.previous_response_id or "")
         if found is None and past.place != history.BEGINNING:
-            found = self._at(past.place) or (self._at(past.recent) if past.recent else None)
+            found = self._going_on(past, call.alone.user_id)
         if found is None and (failures := self._failures_in(past)):
             found = self._failed[_failure(past.place, past.said[:failures])]
         if found is None:
@@ -466,12 +470,27 @@ class Turns:
             device_id=call.alone.device_id or found.device_id,
         )
 
-    def _at(self, place: int) -> Owner | None:
-        """The conversation that has come to a place; each of several that are alike goes on once."""
-        owners = self._places.get(place, [])
-        if len({owner.user_id for owner in owners}) > 1:
+    def _going_on(self, past: History, user_id: str | None) -> Owner | None:
+        """The conversation that has come to where a history ends; each of several that are alike goes on once."""
+        found = self._at(past.place, user_id) or (self._at(past.recent, user_id) if past.recent else None)
+        if found is None:
+            return None
+        for place in filter(None, (past.place, past.recent)):
+            owners = self._places.pop(place, [])
+            stay = [owner for owner in owners if owner.session_id != found.session_id]
+            if stay:
+                self._places[place] = stay
+            if len(stay) < len(owners):
+                remember(self._left, place, found, self._max)
+        return found
+
+    def _at(self, place: int, user_id: str | None) -> Owner | None:
+        """A conversation that is at a place, or else was; nobody's but this user's, where it is known."""
+        owners = self._places.get(place) or [owner for owner in (self._left.get(place),) if owner is not None]
+        owners = [owner for owner in owners if user_id is None or owner.user_id in (None, user_id)]
+        if len({owner.user_id for owner in owners}) > 1 and user_id is None:
             return None  # two users, and nothing tells which of them
-        return None if not owners else owners.pop(0) if len(owners) > 1 else owners[0]
+        return min(owners, key=lambda owner: owner.user_id is None, default=None)
 
     # -- functions ----------------------------------------------------------------------------------------------------
 
@@ -601,6 +620,7 @@ class Turns:
             self._of_unit,
             self._of_trace,
             self._places,
+            self._left,
             self._answers,
             self._answered_calls,
             self._of_answer,

@@ -122,6 +122,40 @@ def test_anonymous_conversations_alike_each_go_on() -> None:
     assert sorted(sessions[:2]) == sorted(sessions[2:])
 
 
+def test_who_has_gone_on_is_elsewhere() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao")
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("bye"), answer="so soon?")
+    sessions = [event["session_id"] for event in app.sent if event.get("event") == "Conversation Turn"]
+    assert sessions[0] == sessions[1] != sessions[2] == sessions[3]
+
+
+def test_what_was_said_before_may_be_said_otherwise() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    for text in ("bye", "goodbye"):
+        app.call(user("hi"), bot("hello"), user(text), answer="ciao")
+    assert len({event["session_id"] for event in app.sent}) == 1
+
+
+def test_nobody_goes_on_with_the_conversation_of_another_user() -> None:
+    app = App()
+    ada, bob = Identity(user_id="ada"), Identity(user_id="bob")
+    app.call(user("hi"), answer="hello", identity=ada)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", identity=bob)
+    app.call(user("hi"), answer="hello", identity=bob)
+    for identity in (bob, ada):
+        app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", identity=identity)
+    turns = [event for event in app.foreign.close(app.now) + app.sent if event.get("event") == "Conversation Turn"]
+    whose = [(event["user_id"], event["session_id"]) for event in turns]
+    assert [user_id for user_id, _ in whose] == ["ada", "bob", "bob", "bob", "ada"]
+    assert whose[0] == whose[4]
+    assert whose[2] == whose[3]
+    assert whose[1] not in (whose[0], whose[2])
+
+
 def test_a_router_and_an_answerer_in_one_agent_are_one_turn() -> None:
     app = App()
     agent = app.new_id()
