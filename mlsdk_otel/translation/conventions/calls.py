@@ -34,9 +34,8 @@ _PREVIOUS: Final = (
     "gen_ai.openai.request.previous_response_id",
     "previous_response_id",
 )
-_GIVEN: Final = ("input.value", "traceloop.entity.input", "langfuse.observation.input")
-_MADE: Final = ("output.value", "traceloop.entity.output", "langfuse.observation.output")
-REDACTED: Final = "__REDACTED__"
+_GIVEN: Final = ("input.value", "traceloop.entity.input", "langfuse.observation.input", "gen_ai.prompt")
+_MADE: Final = ("output.value", "traceloop.entity.output", "langfuse.observation.output", "gen_ai.completion")
 
 
 def usage(attributes: Attributes) -> Usage:

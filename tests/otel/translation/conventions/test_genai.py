@@ -91,6 +91,24 @@ def test_a_run_of_a_function() -> None:
     assert fact(view("execute_tool", **attributes)) == ToolRun("f", "c", '{"a": 1}', "[1, 2]")
 
 
+def test_a_call_that_has_the_request_and_the_answer_as_they_were() -> None:
+    said = {
+        "gen_ai.prompt": '{"messages": [{"role": "user", "content": "Hi"}], "model": "m"}',
+        "gen_ai.completion": '{"choices": [{"message": {"role": "assistant", "content": "Hello."}}]}',
+    }
+    call = fact(view("chat", **said))
+    assert (call.input, call.output) == ((Message("user", "Hi"),), (Message("assistant", "Hello."),))
+
+
+@pytest.mark.parametrize(
+    ("completion", "call_id"),
+    [('{"output": "snow"}', None), ('{"output": {"type": "tool", "content": "snow", "tool_call_id": "c"}}', "c")],
+)
+def test_a_run_as_langsmith_tells_it(completion: str, call_id: str | None) -> None:
+    said = {"gen_ai.tool.name": "f", "gen_ai.prompt": '{"a": 1}', "gen_ai.completion": completion}
+    assert fact(view("execute_tool", **said)) == ToolRun("f", call_id, '{"a": 1}', "snow")
+
+
 def test_a_run_as_pydantic_ai_told_it_up_to_its_second_format() -> None:
     attributes = {"gen_ai.tool.name": "f", "tool_arguments": '{"a": 1}', "tool_response": "snow"}
     assert fact(view("execute_tool", **attributes)) == ToolRun("f", None, '{"a": 1}', "snow")
