@@ -101,7 +101,7 @@ class Client:
             spool_mode: `spill`: what cannot be delivered now. `write-ahead`: every event, before it is sent.
                 `MLSDK_SPOOL_MODE`; default `spill`.
             spool_bytes: Bytes of events there, at most. `MLSDK_SPOOL_BYTES`; default 256 MiB.
-            spool_window: Seconds that an event may be in memory alone, at least 0.01. `MLSDK_SPOOL_WINDOW`; default 0.1.
+            spool_window: Seconds an event may be in memory alone, at least 0.01. `MLSDK_SPOOL_WINDOW`; default 0.1.
             flush_timeout: Seconds that waiting for delivery takes, at most; default 30.
             exit_timeout: Seconds that the process may take at its end; a fifth of them without any answer, but at least
                 2, end the wait before. `MLSDK_EXIT_TIMEOUT`; default 10.
