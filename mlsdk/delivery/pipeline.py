@@ -12,7 +12,6 @@ One Delivery exists for each connection (address, project, key) in a process; cl
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -37,13 +36,14 @@ from mlsdk.delivery.waiters import Waiter, Waiters
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
+from mlsdk.logs import logger_for
 
 if TYPE_CHECKING:
     from mlsdk.delivery.box import Found
     from mlsdk.delivery.keeper import Keeper
     from mlsdk.delivery.transport import Transport
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
@@ -218,9 +218,13 @@ class Delivery:
         return waiter.future
 
     def hold(self, session_id: str) -> None:
-        """Keeps a session's events in the queue until `let_go`."""
-        self._inbox.append(lambda: self._buffer.hold(session_id))
+        """Keeps a session's events in the queue until `let_go`, or until the process ends."""
+        self._inbox.append(partial(self._hold, session_id))
         self._pump()
+
+    def _hold(self, session_id: str) -> None:
+        if not self._is_exiting:
+            self._buffer.hold(session_id)
 
     def let_go(self, session_id: str) -> None:
         """Ends a `hold`."""
@@ -699,8 +703,9 @@ class Delivery:
     def finish(self) -> None:
         """Ends the sessions that are open, and hurries from now on."""
         self.end_sessions()
-        self.settled()
         self._is_exiting = True
+        self._inbox.append(self._buffer.let_all_go)
+        self.settled()
         self._inbox.append(self._save_if_due)
         self._pump(is_awaited=True)
         if self._worker is not None:

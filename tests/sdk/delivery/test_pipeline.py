@@ -488,6 +488,28 @@ async def test_an_observer_that_raises_harms_nobody() -> None:
         assert delivery.stats()["dropped"] == {"queue_full": 1, "refused": 2}
 
 
+@virtual
+async def test_a_log_handler_that_raises_stops_nothing() -> None:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError
+
+    handler = Raising()
+    transport = Script()
+    logging.getLogger("mlsdk").addHandler(handler)
+    try:
+        async with delivering(transport) as delivery:
+            for outcome in (NOBODY, status(403), None):
+                transport.everywhere = outcome
+                delivery.offer(event("a"))
+                delivery.offer(event("b"))
+                await asyncio.sleep(100)
+            assert await asyncio.wrap_future(delivery.settled()) is True
+            assert delivery.stats()["delivered"] == 6
+    finally:
+        logging.getLogger("mlsdk").removeHandler(handler)
+
+
 # -- before_send ------------------------------------------------------------------------------------------------------
 
 
