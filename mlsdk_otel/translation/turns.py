@@ -200,7 +200,7 @@ class Turns:
         self._places: OrderedDict[int, list[Owner]] = OrderedDict()
         self._left: OrderedDict[int, Owner] = OrderedDict()  # those that have gone on, the last from each place
         self._answers: OrderedDict[str, Owner] = OrderedDict()
-        self._answered_calls: OrderedDict[str, None] = OrderedDict()
+        self._answered_calls: OrderedDict[str, Owner] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
         self._places_of_asking: OrderedDict[int, None] = OrderedDict()
@@ -259,6 +259,7 @@ class Turns:
 
     def add(self, call: Call) -> Turn:
         """Puts a call into its turn."""
+        self._renew(call)
         silent = self._silent_before(call)
         if silent is not None and call.history.before is not None:
             silent.text = call.history.before[2]
@@ -378,6 +379,19 @@ class Turns:
         # Somebody else may begin with the same words, but then functions would be asked for again.
         has_served = call.answer.text is not None and bool(turn.functions) and past.system == turn.history.system
         return turn if has_served else None
+
+    def _renew(self, call: Call) -> None:
+        """An exchange that a function answered, as with structured output, is over when the user speaks again."""
+        past = call.history
+        if not past.later or any(request.call_id is None for request in past.requests):
+            return
+        asked = [request.call_id or "" for request in past.requests]
+        if any(self._of_call_id.get(call_id, -1) in self._open for call_id in asked):
+            return
+        owner = next((owner for each in asked if (owner := self._answered_calls.get(each)) is not None), None)
+        if call.owner is None and owner is not None and call.alone.user_id in (None, owner.user_id):
+            call.owner = replace(owner, user_id=call.alone.user_id or owner.user_id)
+        call.history = replace(past, said=past.later, later=(), requests=(), results=())
 
     def _silent_before(self, call: Call) -> Turn | None:
         """The open turn of the exchange before, of whose answer nothing was seen: the history tells it."""
@@ -590,7 +604,7 @@ class Turns:
         self._leave_session(turn)
         for function in turn.functions:
             if function.call_id is not None:
-                remember(self._answered_calls, function.call_id, None, self._max)
+                remember(self._answered_calls, function.call_id, turn.owner, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
             self._arrive(turn, turn.said[-1], answering.answer.text or turn.text or "")

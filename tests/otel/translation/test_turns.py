@@ -248,6 +248,28 @@ def test_somebody_who_begins_with_the_same_words_has_a_turn_of_their_own() -> No
     assert app.foreign.turns.open_turns == 2
 
 
+@pytest.mark.parametrize("identity", [None, S])
+def test_who_speaks_after_a_function_has_answered_says_something_new(identity: Identity | None) -> None:
+    app = App()
+    talk = [
+        part for each in "12" for part in (user(f"u{each}"), asks(f"c{each}", name="final"), gave(f"c{each}", "ok"))
+    ]
+    for number in range(3):
+        agent = app.new_id()
+        sent = (*talk[: 3 * number], user(f"u{number + 1}"))
+        app.call(*sent, answer=asks(f"c{number + 1}", name="final"), trace=agent, below=agent, identity=identity)
+        app.agent(agent, f"a{number + 1}", identity=identity)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close()) == [f"turn u{each} -> a{each} (m 10+5)" for each in "123"]
+
+
+def test_what_is_put_beside_the_result_of_a_function_is_not_said_by_the_user() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"))
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), user("(go on)"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
 def wrapped(question: str) -> str:
     return f"Context: snow.\nQuestion: {question}"
 
