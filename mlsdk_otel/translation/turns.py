@@ -334,10 +334,22 @@ class Turns:
         turn = self._open.get(self._of_unit.get(unit, -1))
         if turn is not None and text:
             turn.text = text
+            self._settle_on(turn, {text.strip()})
+
+    def _settle_on(self, turn: Turn, told: Collection[str]) -> None:
+        """What was said is what the call was told whose answer came out, not what one beside it was, of a guard say."""
+        for call in reversed(turn.calls):
+            if not call.has_failed and (call.answer.text or "").strip() in told:
+                turn.text = call.answer.text
+                if call.history.said and call.history.said[-1:] != turn.said[-1:]:
+                    turn.said, turn.history = self._unfailed(call), call.history
+                return
 
     def frame(self, unit: tuple[int, int], given: object, made: object) -> None:
         """The outermost agent or chain around a turn has ended: what it was given, and what came out of it."""
         turn = self._open.get(self._of_unit.get(unit, -1))
+        if turn is not None and len(turn.calls) > 1 and turn.text is None and made is not None:
+            self._settle_on(turn, framing.texts(made))
         if turn is not None and given is not None and turn.utterance is not None and turn.answer is not None:
             turn.framed = framing.within(turn.utterance, turn.answer, given, made)
 
@@ -607,6 +619,8 @@ class Turns:
                 remember(self._answered_calls, function.call_id, turn.owner, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
+            if answering.history.said[-1:] == turn.said[-1:]:
+                turn.history = answering.history  # a guard is told less of what was before
             self._arrive(turn, turn.said[-1], answering.answer.text or turn.text or "")
             if turn.framed is not None:
                 # Which of them is sent again is the application's choice.
@@ -672,6 +686,8 @@ def _goes_beyond(turn: Turn, call: Call) -> bool:
         return False
     done = history.exchange(turn.said[-1], answering.answer.text or "")
     past = call.history
+    if call.start < answering.end:
+        return False  # it cannot know that answer
     if past.place != history.BEGINNING:
         return past.place == history.after(turn.history.place, done) or past.last == done
     return call.previous_response_id is not None and call.previous_response_id == answering.response_id

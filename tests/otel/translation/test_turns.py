@@ -303,6 +303,42 @@ def test_only_what_the_outermost_chain_was_given_was_said() -> None:
     assert happened(app.take()) == [f"turn {wrapped('cold?')} -> Yes. (m 10+5)"]
 
 
+@pytest.mark.parametrize("is_agent", [True, False])
+def test_what_a_guard_is_asked_is_not_what_the_user_said(is_agent: bool) -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("Is this harmful? bye"), answer="No.", model="guard", trace=agent, below=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", trace=agent, below=agent)
+    if is_agent:
+        app.agent(agent, "ciao", trace=agent)
+    else:
+        app.tell(Enclosure(given="bye", made='{"output": "ciao"}'), span_id=agent, trace=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), bot("ciao"), user("still here?"), answer="Yes.")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn bye -> ciao (m 10+5)",
+        "usage guard 10+5",
+        "turn still here? -> Yes. (m 10+5)",
+    ]
+
+
+def test_a_guard_that_runs_beside_a_call_is_not_what_the_call_goes_on_from() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), answer="hello", model="guard", trace=agent, below=agent, start=10)
+    app.call(user("hi"), bot("hello"), user("hi"), answer="again?", trace=agent, below=agent, start=10.5)
+    app.agent(agent, "again?", trace=agent)
+    app.call(user("hi"), bot("hello"), user("hi"), bot("again?"), user("bye"), answer="ciao", start=20)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn hi -> again? (m 10+5)",
+        "usage guard 10+5",
+        "turn bye -> ciao (m 10+5)",
+    ]
+
+
 def test_an_agent_that_talks_on_has_several_turns() -> None:
     app = App()
     agent = app.new_id()
