@@ -163,7 +163,8 @@ class Turn:
         last = [call for call in able if told and (call.answer.text or "").strip() == told]
         # A call beside the answer, of a guardrail say, is about other words than the user's.
         last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
-        return last[-1]
+        # Nor is one that was not told what had been said before.
+        return next((call for call in reversed(last) if call.history.place != history.BEGINNING), last[-1])
 
     @property
     def answer(self) -> str | None:
@@ -369,7 +370,7 @@ class Turns:
             if turn is not None and not _goes_beyond(turn, call):
                 return turn
         turn = self._open.get(self._of_trace.get(call.span[0], -1))
-        if turn is not None and _is_same_moment(turn, call):
+        if turn is not None and (_is_same_moment(turn, call) or _is_beside(turn, call)):
             return turn
         if call.owner is not None:
             for number in self._of_session.get(call.owner.session_id, {}):
@@ -706,6 +707,16 @@ def _is_same_moment(turn: Turn, call: Call) -> bool:
         return True
     # Tried again, or sent on by a router; without history it may as well be said again.
     return past.place != history.BEGINNING or past.system != turn.history.system
+
+
+def _is_beside(turn: Turn, call: Call) -> bool:
+    """Whether a call of the same trace is told the same words as a turn with another prompt, one of them without what
+    was said before: a guard, or a router."""
+    past = call.history
+    if not past.said or past.said[-1:] != turn.said[-1:] or past.system == turn.history.system:
+        return False
+    is_bare = history.BEGINNING in (past.place, turn.history.place)
+    return is_bare and not past.requests and not _goes_beyond(turn, call)
 
 
 def _has_nothing_to_wait_for(turn: Turn) -> bool:

@@ -323,6 +323,20 @@ def test_what_a_guard_is_asked_is_not_what_the_user_said(is_agent: bool) -> None
     ]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_guard_of_the_same_request_is_part_of_the_turn(is_first: bool) -> None:
+    app = App()
+    app.call(system("be brief"), user("hi"), answer="hello")
+    trace = app.new_id()
+    guard, call = (10, 11) if is_first else (11, 10)
+    app.call(system("harmful?"), user("hi"), answer="No.", model="guard", trace=trace, below=trace, start=guard)
+    sent = (system("be brief"), user("hi"), bot("hello"), user("hi"))
+    app.call(*sent, answer="again?", trace=trace, below=trace, start=call)
+    app.root(trace, trace)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == ["turn hi -> again? (m 10+5)", "usage guard 10+5"]
+
+
 def test_a_guard_that_runs_beside_a_call_is_not_what_the_call_goes_on_from() -> None:
     app = App()
     agent = app.new_id()
