@@ -16,7 +16,9 @@ from mlsdk_otel.translation.conventions import calls, genai_events, messages, pa
 from mlsdk_otel.translation.facts import Message, Reading
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
-MARKERS: Final = frozenset({names.OPERATION})
+_PYDANTIC: Final = frozenset({names.TOOL_NAME, "pydantic_ai.all_messages", "all_messages_events"})
+"""Of agents and functions of pydantic-ai up to 1.x, which name no operation."""
+MARKERS: Final = frozenset({names.OPERATION, *_PYDANTIC})
 
 MODEL_CALLS: Final = frozenset(
     {
@@ -63,8 +65,8 @@ _PAYLOAD_ANSWER: Final = "gen_ai.completion"
 
 
 def claims(view: SpanView) -> bool:
-    """Whether a span names an operation of the conventions."""
-    return names.OPERATION in view.attributes
+    """Whether a span names an operation of the conventions, or is an agent or a function that names none."""
+    return not MARKERS.isdisjoint(view.attributes)
 
 
 def read(view: SpanView) -> Reading | None:
@@ -75,7 +77,7 @@ def read(view: SpanView) -> Reading | None:
         return None
     if operation in MODEL_CALLS:
         return _model_call(view)
-    if operation in TOOL_RUNS:
+    if operation in TOOL_RUNS or (not operation and names.TOOL_NAME in own):
         return _tool_run(view)
     sent, answer = exchange(view)
     if not sent and not answer:
