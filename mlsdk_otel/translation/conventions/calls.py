@@ -132,7 +132,7 @@ def indexed(attributes: Attributes, prefix: str, *, role: str) -> tuple[Message,
         if isinstance(calls := row.get("tool_calls"), Mapping):
             held["tool_calls"] = flattened.rows(calls)
         if isinstance(content, Mapping):
-            held["content"] = flattened.rows(content)
+            held["content"] = flattened.rows(content) or content
         found.append(held)
     return messages.history(found, role=role)
 

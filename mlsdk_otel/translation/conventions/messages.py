@@ -82,6 +82,7 @@ _CALL_IDS: Final = ("call_id", "tool_call_id", "tool_use_id", "toolCallId", "too
 _ARGUMENTS: Final = ("arguments", "args", "input", "parameters", "params")
 _ANSWERS: Final = ("response", "result", "content", "output", "parts")
 _JSON_OF_MESSAGES: Final = ('[{"', '[ {"', '[{ "', "[\n", '{"role"', '{"messages"', '{"content')
+_JSON_OF_PARTS: Final = ('[{"type":', '[{"text":', '[{"toolResult":', '[{"toolUse":')
 _MAX_DEPTH: Final = 6
 
 
@@ -236,7 +237,8 @@ class _Parts:
         if isinstance(raw, str):
             held = _blocks(raw)
             if held is None:
-                self.texts.append(raw)
+                if not (raw.startswith(_JSON_OF_PARTS) and isinstance(loaded(raw), str)):
+                    self.texts.append(raw)  # else it is JSON that was cut, as in `history`
                 return
             raw = held
         if isinstance(raw, Mapping):

@@ -207,6 +207,13 @@ def test_instructions_are_parts_or_plain_text(raw: Any, text: str) -> None:
     assert messages.system(raw) == (Message("system", text),)
 
 
+@pytest.mark.parametrize("cut", ['[{"type": "tool_result", "tool_use_id": "c", "con', '[{"text": "Tell me a jo'])
+def test_parts_that_a_limit_has_cut_are_no_text(cut: str) -> None:
+    assert messages.one({"role": "user", "content": cut}) == Message("user")
+    typed = '[{"type": "question"}] is what I typed'
+    assert messages.one({"role": "user", "content": typed[1:]}) == Message("user", typed[1:])
+
+
 def test_json_that_a_limit_has_cut_is_no_text() -> None:
     whole = orjson.dumps([{"role": "user", "content": "Hello"}]).decode()
     for length in range(5, len(whole)):
