@@ -152,7 +152,7 @@ def answer(messages: Sequence[Message]) -> Answer:
     """What a model gave back; of several choices the first counts."""
     requests = tuple(request for message in messages for request in message.requests)
     results = tuple(result for message in messages for result in message.results)
-    texts = [message.text for message in messages if message.text is not None and message.role == "assistant"]
+    texts = [message.text for message in messages if message.role == "assistant" and (message.text or "").strip()]
     served = {result.call_id for result in results}
     if any(request.call_id not in served for request in requests):
         return Answer(aside=texts[0] if texts else None, requests=requests, results=results)

@@ -224,7 +224,7 @@ class Turns:
             return None
         unasked = self._unasked(past)
         if unasked is not None:
-            return None if self._asked_alike(call) else unasked
+            return None if self._asked_alike(call) or self._unanswered_there(call) is not None else unasked
         if len(past.said) > 1 and not self._failures_in(past):
             return _failure(past.place, past.said[:-1])
         if call.owner is not None:

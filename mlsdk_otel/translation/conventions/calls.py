@@ -34,8 +34,20 @@ _PREVIOUS: Final = (
     "gen_ai.openai.request.previous_response_id",
     "previous_response_id",
 )
-_GIVEN: Final = ("input.value", "traceloop.entity.input", "langfuse.observation.input", "gen_ai.prompt")
-_MADE: Final = ("output.value", "traceloop.entity.output", "langfuse.observation.output", "gen_ai.completion")
+_GIVEN: Final = (
+    "input.value",
+    "traceloop.entity.input",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+    "gen_ai.prompt",
+)
+_MADE: Final = (
+    "output.value",
+    "traceloop.entity.output",
+    "langfuse.observation.output",
+    "mlflow.spanOutputs",
+    "gen_ai.completion",
+)
 
 
 def usage(attributes: Attributes) -> Usage:

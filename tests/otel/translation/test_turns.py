@@ -216,10 +216,12 @@ def test_of_another_session_nothing_is_told_by_a_history() -> None:
     assert happened(app.close()) == ["turn bye -> ciao (m 10+5)", "usage m 10+5"]
 
 
-def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn() -> None:
+@pytest.mark.parametrize("call_id", [None, "c1"])
+@pytest.mark.parametrize("shown", [None, ""])
+def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn(call_id: str | None, shown: str | None) -> None:
     app = App()
-    app.call(user("cold?"))
-    app.call(user("cold?"), asks(None), gave(None, "-3"), answer="Yes.")
+    app.call(user("cold?"), answer=shown)
+    app.call(user("cold?"), asks(call_id), gave(call_id, "-3"), answer="Yes.")
     assert happened(app.take()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
 
 
