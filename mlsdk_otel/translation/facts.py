@@ -21,6 +21,8 @@ class Loss:
 
     events: int = 0
     """Events that make no sense: a turn without texts, say."""
+    why: str = field(default="", compare=False)
+    """What is wrong with the first of them; no text of it."""
     values: int = 0
     """Values that the wire cannot hold."""
     dropped_events: int = 0
@@ -30,6 +32,7 @@ class Loss:
     def add(self, other: Loss) -> None:
         """Adds another's pieces to these."""
         self.events += other.events
+        self.why = self.why or other.why
         self.values += other.values
         self.dropped_events += other.dropped_events
         self.dropped_attributes += other.dropped_attributes
