@@ -201,6 +201,7 @@ class Turns:
         self._places: OrderedDict[int, list[Owner]] = OrderedDict()
         self._left: OrderedDict[int, Owner] = OrderedDict()  # those that have gone on, the last from each place
         self._answers: OrderedDict[str, Owner] = OrderedDict()
+        self._told: OrderedDict[str, tuple[int, int, str | None]] = OrderedDict()  # start, end and text, by answer's id
         self._answered_calls: OrderedDict[str, Owner] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
@@ -258,8 +259,12 @@ class Turns:
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    def add(self, call: Call) -> Turn:
-        """Puts a call into its turn."""
+    def add(self, call: Call) -> Turn | None:
+        """Puts a call into its turn; None for one that another span has told, in whatever trace that was."""
+        if self._is_told(call):
+            return None
+        if call.response_id is not None:
+            remember(self._told, call.response_id, (call.start, call.end, call.answer.text), self._max)
         self._renew(call)
         silent = self._silent_before(call)
         if silent is not None and call.history.before is not None:
@@ -280,6 +285,16 @@ class Turns:
             remember(self._of_unit, call.unit, turn.number, self._max)
         remember(self._of_trace, call.span[0], turn.number, self._max)
         self._pair(turn, call)
+        self._note_what_is_open(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=())
+        call.answer = replace(call.answer, requests=(), results=())
+        self._note_how_it_ended(turn, call)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
+        return turn
+
+    def _note_what_is_open(self, turn: Turn, call: Call) -> None:
         if not turn.is_answered and call.history.said and not call.has_failed:
             remember(self._unanswered, _moment(call.history.place, call.history.said[-1]), turn.number, self._max)
         if any(request.call_id is None for request in call.answer.requests) or (
@@ -288,9 +303,8 @@ class Turns:
             asking = _asking(call.history)
             remember(self._places_of_asking, asking, None, self._max)
             self.fresh.append(asking)
-        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
-        call.history = replace(call.history, requests=(), results=())
-        call.answer = replace(call.answer, requests=(), results=())
+
+    def _note_how_it_ended(self, turn: Turn, call: Call) -> None:
         if call.response_id is not None:
             remember(self._answers, call.response_id, turn.owner, self._max)
             remember(self._of_answer, call.response_id, turn.number, self._max)
@@ -299,9 +313,6 @@ class Turns:
             failure = _failure(call.history.place, call.history.said)
             remember(self._failed, failure, turn.owner, self._max)
             self.fresh.append(failure)
-        if len(turn.calls) >= _MAX_CALLS:
-            self._given_up.append(self._closed(turn))
-        return turn
 
     def run(self, run: Run) -> Turn | None:
         """Puts a function that ran into its turn; None for one whose turn nobody knows."""
@@ -392,6 +403,13 @@ class Turns:
         # Somebody else may begin with the same words, but then functions would be asked for again.
         has_served = call.answer.text is not None and bool(turn.functions) and past.system == turn.history.system
         return turn if has_served else None
+
+    def _is_told(self, call: Call) -> bool:
+        """Whether a call had the answer of another at the same time: what makes answers may use an id again later."""
+        known = self._told.get(call.response_id or "")
+        if known is None or call.start >= known[1] or call.end <= known[0]:
+            return False
+        return not call.has_content or call.answer.text == known[2]
 
     def _renew(self, call: Call) -> None:
         """An exchange that a function answered, as with structured output, is over when the user speaks again."""
@@ -651,6 +669,7 @@ class Turns:
             self._places,
             self._left,
             self._answers,
+            self._told,
             self._answered_calls,
             self._of_answer,
             self._failed,

@@ -311,7 +311,8 @@ def _tool(raw: Mapping[str, object]) -> Message:
     if parts.results:
         named = reading.name(raw.get("name"))
         return Message("tool", results=tuple(replace(given, name=given.name or named) for given in parts.results))
-    said = _result(content, _MAX_DEPTH)
+    blocks = _blocks(content) if isinstance(content, str) else None
+    said = _result(blocks if blocks and all(map(_is_text_block, blocks)) else content, _MAX_DEPTH)
     call_id = reading.identifier(first(raw, _CALL_IDS))
     return Message("tool", results=(ToolResult(call_id, reading.name(first(raw, _NAMES)), said),))
 

@@ -207,6 +207,12 @@ def test_instructions_are_parts_or_plain_text(raw: Any, text: str) -> None:
     assert messages.system(raw) == (Message("system", text),)
 
 
+def test_a_result_that_is_json_of_blocks_of_text_is_the_text() -> None:
+    content = '[{"type": "text", "text": "rain"}, {"type": "text", "text": "and snow"}]'
+    message = messages.one({"role": "tool", "tool_call_id": "c", "content": content})
+    assert message == Message("tool", results=(ToolResult("c", None, "rain\nand snow"),))
+
+
 @pytest.mark.parametrize("cut", ['[{"type": "tool_result", "tool_use_id": "c", "con', '[{"text": "Tell me a jo'])
 def test_parts_that_a_limit_has_cut_are_no_text(cut: str) -> None:
     assert messages.one({"role": "user", "content": cut}) == Message("user")
