@@ -38,6 +38,8 @@ MODEL_CALLS: Final = frozenset(
         "responses",
         "response",
         "messages",
+        "llm_request",
+        "inference",
     }
 )
 TOOL_RUNS: Final = frozenset({"execute_tool", "tool", "tool_call"})
@@ -59,6 +61,8 @@ NOT_SPOKEN: Final = frozenset(
 _IS_GOOGLE: Final = "gcp.vertex.agent.event_id"
 _MERGED: Final = "(merged tools)"
 """Google's kit repeats several runs in one more span."""
+_REQUEST_TYPE: Final = "llm.request.type"
+"""OpenLLMetry's, which says it more surely than its operations of some months."""
 _NO_ID: Final = "<not specified>"
 _PAYLOAD_SENT: Final = "gen_ai.prompt"
 _PAYLOAD_ANSWER: Final = "gen_ai.completion"
@@ -75,7 +79,7 @@ def read(view: SpanView) -> Reading | None:
     operation = (reading.text(own.get(names.OPERATION)) or "").lower()
     if operation in NOT_SPOKEN:
         return None
-    if operation in MODEL_CALLS:
+    if operation in MODEL_CALLS or own.get(_REQUEST_TYPE) in ("chat", "completion"):
         return _model_call(view)
     if operation in TOOL_RUNS or (not operation and names.TOOL_NAME in own):
         return _tool_run(view)
