@@ -154,7 +154,7 @@ def _tool_run(view: SpanView) -> Reading | None:
         (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response", _PAYLOAD_ANSWER),
     )
     call_id = own.get(names.TOOL_CALL_ID)
-    arguments, result, call_id = _langchain(arguments, result, call_id)
+    arguments, result, call_id = unwrapped(arguments, result, call_id)
     if _IS_GOOGLE in own and isinstance(result, str):
         result = messages.result(messages.loaded(result))
     if call_id == _NO_ID:
@@ -174,7 +174,7 @@ def _named_by(view: SpanView) -> str | None:
     return named or None
 
 
-def _langchain(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
+def unwrapped(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
     """OpenLLMetry and LangSmith wrap arguments and results as LangChain's callbacks have them."""
     given = reading.mapping(arguments) if isinstance(arguments, str) else None
     if given and "inputs" in given and ("input_str" in given or "kwargs" in given):

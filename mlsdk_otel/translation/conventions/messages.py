@@ -32,6 +32,7 @@ _ROLES: Final[Mapping[str, str]] = {
     "model": "assistant",
     "systemmessage": "system",
     "toolmessage": "tool",
+    "unknown": "tool",  # what OpenLLMetry's LangChain up to 0.3x calls results of functions
 }
 _REQUESTS: Final = frozenset(
     {

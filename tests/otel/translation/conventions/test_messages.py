@@ -207,6 +207,12 @@ def test_instructions_are_parts_or_plain_text(raw: Any, text: str) -> None:
     assert messages.system(raw) == (Message("system", text),)
 
 
+def test_a_result_of_a_function_whose_role_was_not_known() -> None:
+    assert messages.one({"role": "unknown", "content": "rain"}) == Message(
+        "tool", results=(ToolResult(None, None, "rain"),)
+    )
+
+
 def test_a_result_that_is_json_of_blocks_of_text_is_the_text() -> None:
     content = '[{"type": "text", "text": "rain"}, {"type": "text", "text": "and snow"}]'
     message = messages.one({"role": "tool", "tool_call_id": "c", "content": content})
