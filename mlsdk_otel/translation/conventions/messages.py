@@ -8,6 +8,8 @@ cannot be understood says nothing.
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard
@@ -83,6 +85,11 @@ _CALL_IDS: Final = ("call_id", "tool_call_id", "tool_use_id", "toolCallId", "too
 _ARGUMENTS: Final = ("arguments", "args", "input", "parameters", "params")
 _ANSWERS: Final = ("response", "result", "content", "output", "parts")
 _JSON_OF_MESSAGES: Final = ('[{"', '[ {"', '[{ "', "[\n", '{"role"', '{"messages"', '{"content')
+_SHOWN: Final = ("ResponseFunctionToolCall(", "{'annotations': ")
+_STRING: Final = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_SHOWN_CALL: Final = re.compile(
+    rf"ResponseFunctionToolCall\(arguments={_STRING}, call_id={_STRING}, name={_STRING}", re.DOTALL
+)
 _JSON_OF_PARTS: Final = ('[{"type":', '[{"text":', '[{"toolResult":', '[{"toolUse":')
 _MAX_DEPTH: Final = 6
 
@@ -174,7 +181,7 @@ def _usual(raw: Mapping[str, object]) -> Message | None:
     if type(part) is not dict or len(part) != len(_USUAL_PART) or part.get("type") != "text":
         return None
     text = part.get("content")
-    return Message(str(role), text) if type(text) is str else None
+    return Message(str(role), text) if type(text) is str and not text.startswith(_SHOWN) else None
 
 
 def parts_text(raw: object) -> str | None:
@@ -266,7 +273,11 @@ class _Parts:
             self.request(part)
         elif kind in _TEXTS or (not kind and isinstance(first(part, ("text", "content")), str)):
             if not part.get("thought") and isinstance(said := first(part, ("content", "text", "value", kind)), str):
-                self.texts.append(said)
+                shown = _shown(said)
+                if isinstance(shown, str):
+                    self.texts.append(shown)
+                else:
+                    self._add_typed(shown)
         elif kind not in _THOUGHTS and (named := _named(kind, part)):
             self.texts.append(f"[{named}]")
 
@@ -294,6 +305,22 @@ class _Parts:
         if self.results and not self.requests and not text:
             role, text = "tool", None
         return Message(role, text, tuple(self.requests), tuple(self.results))
+
+
+def _shown(text: str) -> str | Mapping[str, object]:
+    """What a text is that shows an object of OpenAI's client as Python does, as the first of OpenTelemetry's
+    instrumentations of OpenAI's Agents wrote them; any other text as it is."""
+    if not text.startswith(_SHOWN):
+        return text
+    if (call := _SHOWN_CALL.match(text)) is not None:
+        arguments, call_id, name = (literal_eval(held) for held in call.groups())
+        return {"type": "function_call", "arguments": arguments, "call_id": call_id, "name": name}
+    try:
+        part = literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    is_text = isinstance(part, dict) and part.get("type") == "output_text" and isinstance(part.get("text"), str)
+    return str(part["text"]) if is_text else text
 
 
 def _name(raw: object) -> str | None:

@@ -213,6 +213,18 @@ def test_a_result_of_a_function_whose_role_was_not_known() -> None:
     )
 
 
+def test_objects_that_are_shown_as_python_does() -> None:
+    answer = "{'annotations': [], 'text': \"It's wet.\", 'type': 'output_text', 'logprobs': []}"
+    call = "ResponseFunctionToolCall(arguments='{\"city\": \"Oslo\"}', call_id='c', name='look', type='function_call')"
+    listed = [{"role": "assistant", "parts": [{"type": "text", "content": each}]} for each in (answer, call)]
+    request = ToolRequest("look", "c", '{"city": "Oslo"}')
+    assert messages.history(listed) == (Message("assistant", "It's wet."), Message("assistant", None, (request,)))
+    for typed in ("{'annotations': [}", "{'annotations': 1}", "ResponseFunctionToolCall(?"):
+        assert messages.history([{"role": "user", "parts": [{"type": "text", "content": typed}]}]) == (
+            Message("user", typed),
+        )
+
+
 def test_a_result_that_is_json_of_blocks_of_text_is_the_text() -> None:
     content = '[{"type": "text", "text": "rain"}, {"type": "text", "text": "and snow"}]'
     message = messages.one({"role": "tool", "tool_call_id": "c", "content": content})
