@@ -5,6 +5,7 @@ When things are sent, with a processor as with an exporter:
 - what ran below a local root (a span without a parent in this process, or below a session of `mlsdk`): when that has
   ended;
 - a span that ends after its root, of a stream say: after `LATE` seconds, with others of the kind;
+- calls without texts, which another instrumentation may tell in another trace: after `LATE` seconds too;
 - what waits for a root that does not come, or for a log record with its texts: after `hold` seconds;
 - a call that goes on from something that was not seen (the result of a function that nobody has asked for, a history or
   an answer that nobody knows): when that has come, after `hold` seconds at most;
@@ -204,6 +205,9 @@ class Foreign:
         for held in trace.spans:
             (below if root.parent_id is None or self._is_below(held.view, root) else others).append(held)
         if not below:
+            return []
+        if _may_be_told_elsewhere(below):
+            self._late.setdefault(trace_id, now + LATE)
             return []
         trace.spans = below
         was_due, trace.is_due = trace.is_due, True
@@ -432,8 +436,11 @@ class Foreign:
                     self._say(view, "the same call as another span has told")
                     continue
                 fact = _going_on(fact, [before.get(link.span_id) for link in units])
-                turn: Turn | None = self.turns.add(self._call(held, fact, who, units))
+                turn = self.turns.add(self._call(held, fact, who, units))
                 self._cover(view, units)
+                if turn is None:
+                    self._say(view, "the same call as another span has told")
+                    continue
                 if not fact.has_content and not fact.has_failed:
                     self._hint(view)
             else:
@@ -617,6 +624,13 @@ class Foreign:
 _ANSWERS: Final = frozenset({"gen_ai.choice", "gen_ai.client.inference.operation.details"})
 """The log records that have a call's answer."""
 _MAX_HINTS: Final = 20
+
+
+def _may_be_told_elsewhere(spans: Iterable[Held]) -> bool:
+    """Whether the calls have no texts, but answers with ids: an SDK that traces itself, inside another instrumentation
+    whose span is in another trace and ends a moment later."""
+    calls = [held.reading.fact for held in spans if isinstance(held.reading.fact, ModelCall)]
+    return any(call.response_id for call in calls) and not any(call.has_content or call.has_failed for call in calls)
 
 
 def _size(view: SpanView) -> int:

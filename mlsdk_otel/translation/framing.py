@@ -27,10 +27,10 @@ def within(utterance: str, answer: str, given: object, made: object) -> tuple[st
         given: What the agent or chain around it was given: text, or a structure, or the JSON text of one.
         made: What came out of it, likewise.
     """
-    found = {text for text in _texts(given) if _stands_in(text, utterance)}
+    found = {text for text in texts(given) if _stands_in(text, utterance)}
     if len(found) != 1 or found == {utterance.strip()} or not answer.strip():
         return None
-    told = {text for text in _texts(made) if _stands_in(text, answer) or answer.strip() in text} - found
+    told = {text for text in texts(made) if _stands_in(text, answer) or answer.strip() in text} - found
     if not told:
         return None
     shorter = {text for text in told if text in answer}
@@ -44,7 +44,8 @@ def _stands_in(text: str, whole: str) -> bool:
     return start >= 0 and not (whole[:start][-1:].isalnum() or whole[end : end + 1].isalnum())
 
 
-def _texts(raw: object) -> set[str]:
+def texts(raw: object) -> set[str]:
+    """The texts at the top of a structure, of its JSON text, or the text itself."""
     return {text.strip() for text in islice(_walk(raw, _MAX_DEPTH), _MAX_TEXTS)} - {""}
 
 

@@ -106,14 +106,16 @@ def telling(turn: Turn, *, with_all: bool = False) -> Telling:
 
 
 def _is_same_model(call: Call, other: Call) -> bool:
+    own = {call.request_model, call.response_model} - {None}
     theirs = {other.request_model, other.response_model} - {None}
-    return call is other or call.request_model in theirs or call.response_model in theirs
+    return not own or not theirs or not own.isdisjoint(theirs)  # who names no model is not known to be another
 
 
 def _usage(calls: Sequence[Call], answering: Call) -> dict[str, Value]:
     """What calls of one model cost together; what none of them told is left out."""
     found: dict[str, Value] = {}
-    model = answering.response_model or answering.request_model
+    models = (call.response_model or call.request_model for call in (answering, *calls))
+    model = next((each for each in models if each is not None), None)
     if model is not None:
         found["model"] = model
     for name, field in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):

@@ -163,7 +163,8 @@ class Turn:
         last = [call for call in able if told and (call.answer.text or "").strip() == told]
         # A call beside the answer, of a guardrail say, is about other words than the user's.
         last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
-        return last[-1]
+        # Nor is one that was not told what had been said before.
+        return next((call for call in reversed(last) if call.history.place != history.BEGINNING), last[-1])
 
     @property
     def answer(self) -> str | None:
@@ -200,7 +201,8 @@ class Turns:
         self._places: OrderedDict[int, list[Owner]] = OrderedDict()
         self._left: OrderedDict[int, Owner] = OrderedDict()  # those that have gone on, the last from each place
         self._answers: OrderedDict[str, Owner] = OrderedDict()
-        self._answered_calls: OrderedDict[str, None] = OrderedDict()
+        self._told: OrderedDict[str, tuple[int, int, str | None]] = OrderedDict()  # start, end and text, by answer's id
+        self._answered_calls: OrderedDict[str, Owner] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
         self._places_of_asking: OrderedDict[int, None] = OrderedDict()
@@ -223,7 +225,7 @@ class Turns:
             return None
         unasked = self._unasked(past)
         if unasked is not None:
-            return None if self._asked_alike(call) else unasked
+            return None if self._asked_alike(call) or self._unanswered_there(call) is not None else unasked
         if len(past.said) > 1 and not self._failures_in(past):
             return _failure(past.place, past.said[:-1])
         if call.owner is not None:
@@ -257,8 +259,13 @@ class Turns:
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    def add(self, call: Call) -> Turn:
-        """Puts a call into its turn."""
+    def add(self, call: Call) -> Turn | None:
+        """Puts a call into its turn; None for one that another span has told, in whatever trace that was."""
+        if self._is_told(call):
+            return None
+        if call.response_id is not None:
+            remember(self._told, call.response_id, (call.start, call.end, call.answer.text), self._max)
+        self._renew(call)
         silent = self._silent_before(call)
         if silent is not None and call.history.before is not None:
             silent.text = call.history.before[2]
@@ -278,6 +285,16 @@ class Turns:
             remember(self._of_unit, call.unit, turn.number, self._max)
         remember(self._of_trace, call.span[0], turn.number, self._max)
         self._pair(turn, call)
+        self._note_what_is_open(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=(), later=(), before=None)
+        call.answer = replace(call.answer, requests=(), results=())
+        self._note_how_it_ended(turn, call)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
+        return turn
+
+    def _note_what_is_open(self, turn: Turn, call: Call) -> None:
         if not turn.is_answered and call.history.said and not call.has_failed:
             remember(self._unanswered, _moment(call.history.place, call.history.said[-1]), turn.number, self._max)
         if any(request.call_id is None for request in call.answer.requests) or (
@@ -286,9 +303,8 @@ class Turns:
             asking = _asking(call.history)
             remember(self._places_of_asking, asking, None, self._max)
             self.fresh.append(asking)
-        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
-        call.history = replace(call.history, requests=(), results=())
-        call.answer = replace(call.answer, requests=(), results=())
+
+    def _note_how_it_ended(self, turn: Turn, call: Call) -> None:
         if call.response_id is not None:
             remember(self._answers, call.response_id, turn.owner, self._max)
             remember(self._of_answer, call.response_id, turn.number, self._max)
@@ -297,9 +313,6 @@ class Turns:
             failure = _failure(call.history.place, call.history.said)
             remember(self._failed, failure, turn.owner, self._max)
             self.fresh.append(failure)
-        if len(turn.calls) >= _MAX_CALLS:
-            self._given_up.append(self._closed(turn))
-        return turn
 
     def run(self, run: Run) -> Turn | None:
         """Puts a function that ran into its turn; None for one whose turn nobody knows."""
@@ -333,10 +346,22 @@ class Turns:
         turn = self._open.get(self._of_unit.get(unit, -1))
         if turn is not None and text:
             turn.text = text
+            self._settle_on(turn, {text.strip()})
+
+    def _settle_on(self, turn: Turn, told: Collection[str]) -> None:
+        """What was said is what the call was told whose answer came out, not what one beside it was, of a guard say."""
+        for call in reversed(turn.calls):
+            if not call.has_failed and (call.answer.text or "").strip() in told:
+                turn.text = call.answer.text
+                if call.history.said and call.history.said[-1:] != turn.said[-1:]:
+                    turn.said, turn.history = self._unfailed(call), call.history
+                return
 
     def frame(self, unit: tuple[int, int], given: object, made: object) -> None:
         """The outermost agent or chain around a turn has ended: what it was given, and what came out of it."""
         turn = self._open.get(self._of_unit.get(unit, -1))
+        if turn is not None and len(turn.calls) > 1 and turn.text is None and made is not None:
+            self._settle_on(turn, framing.texts(made))
         if turn is not None and given is not None and turn.utterance is not None and turn.answer is not None:
             turn.framed = framing.within(turn.utterance, turn.answer, given, made)
 
@@ -356,7 +381,7 @@ class Turns:
             if turn is not None and not _goes_beyond(turn, call):
                 return turn
         turn = self._open.get(self._of_trace.get(call.span[0], -1))
-        if turn is not None and _is_same_moment(turn, call):
+        if turn is not None and (_is_same_moment(turn, call) or _is_beside(turn, call)):
             return turn
         if call.owner is not None:
             for number in self._of_session.get(call.owner.session_id, {}):
@@ -378,6 +403,26 @@ class Turns:
         # Somebody else may begin with the same words, but then functions would be asked for again.
         has_served = call.answer.text is not None and bool(turn.functions) and past.system == turn.history.system
         return turn if has_served else None
+
+    def _is_told(self, call: Call) -> bool:
+        """Whether a call had the answer of another at the same time: what makes answers may use an id again later."""
+        known = self._told.get(call.response_id or "")
+        if known is None or call.start >= known[1] or call.end <= known[0]:
+            return False
+        return not call.has_content or call.answer.text == known[2]
+
+    def _renew(self, call: Call) -> None:
+        """An exchange that a function answered, as with structured output, is over when the user speaks again."""
+        past = call.history
+        if not past.later or any(request.call_id is None for request in past.requests):
+            return
+        asked = [request.call_id or "" for request in past.requests]
+        if any(self._of_call_id.get(call_id, -1) in self._open for call_id in asked):
+            return
+        owner = next((owner for each in asked if (owner := self._answered_calls.get(each)) is not None), None)
+        if call.owner is None and owner is not None and call.alone.user_id in (None, owner.user_id):
+            call.owner = replace(owner, user_id=call.alone.user_id or owner.user_id)
+        call.history = replace(past, said=past.later, later=(), requests=(), results=())
 
     def _silent_before(self, call: Call) -> Turn | None:
         """The open turn of the exchange before, of whose answer nothing was seen: the history tells it."""
@@ -590,9 +635,11 @@ class Turns:
         self._leave_session(turn)
         for function in turn.functions:
             if function.call_id is not None:
-                remember(self._answered_calls, function.call_id, None, self._max)
+                remember(self._answered_calls, function.call_id, turn.owner, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
+            if answering.history.said[-1:] == turn.said[-1:]:
+                turn.history = answering.history  # a guard is told less of what was before
             self._arrive(turn, turn.said[-1], answering.answer.text or turn.text or "")
             if turn.framed is not None:
                 # Which of them is sent again is the application's choice.
@@ -622,6 +669,7 @@ class Turns:
             self._places,
             self._left,
             self._answers,
+            self._told,
             self._answered_calls,
             self._of_answer,
             self._failed,
@@ -658,6 +706,8 @@ def _goes_beyond(turn: Turn, call: Call) -> bool:
         return False
     done = history.exchange(turn.said[-1], answering.answer.text or "")
     past = call.history
+    if call.start < answering.end:
+        return False  # it cannot know that answer
     if past.place != history.BEGINNING:
         return past.place == history.after(turn.history.place, done) or past.last == done
     return call.previous_response_id is not None and call.previous_response_id == answering.response_id
@@ -676,6 +726,16 @@ def _is_same_moment(turn: Turn, call: Call) -> bool:
         return True
     # Tried again, or sent on by a router; without history it may as well be said again.
     return past.place != history.BEGINNING or past.system != turn.history.system
+
+
+def _is_beside(turn: Turn, call: Call) -> bool:
+    """Whether a call of the same trace is told the same words as a turn with another prompt, one of them without what
+    was said before: a guard, or a router."""
+    past = call.history
+    if not past.said or past.said[-1:] != turn.said[-1:] or past.system == turn.history.system:
+        return False
+    is_bare = history.BEGINNING in (past.place, turn.history.place)
+    return is_bare and not past.requests and not _goes_beyond(turn, call)
 
 
 def _has_nothing_to_wait_for(turn: Turn) -> bool:

@@ -34,8 +34,20 @@ _PREVIOUS: Final = (
     "gen_ai.openai.request.previous_response_id",
     "previous_response_id",
 )
-_GIVEN: Final = ("input.value", "traceloop.entity.input", "langfuse.observation.input", "gen_ai.prompt")
-_MADE: Final = ("output.value", "traceloop.entity.output", "langfuse.observation.output", "gen_ai.completion")
+_GIVEN: Final = (
+    "input.value",
+    "traceloop.entity.input",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+    "gen_ai.prompt",
+)
+_MADE: Final = (
+    "output.value",
+    "traceloop.entity.output",
+    "langfuse.observation.output",
+    "mlflow.spanOutputs",
+    "gen_ai.completion",
+)
 
 
 def usage(attributes: Attributes) -> Usage:
@@ -132,7 +144,7 @@ def indexed(attributes: Attributes, prefix: str, *, role: str) -> tuple[Message,
         if isinstance(calls := row.get("tool_calls"), Mapping):
             held["tool_calls"] = flattened.rows(calls)
         if isinstance(content, Mapping):
-            held["content"] = flattened.rows(content)
+            held["content"] = flattened.rows(content) or content
         found.append(held)
     return messages.history(found, role=role)
 

@@ -15,6 +15,8 @@ _OUTPUT: Final = "output.value"
 _PARAMETERS: Final = "llm.invocation_parameters"
 _INPUT_MESSAGES: Final = "llm.input_messages."
 _OUTPUT_MESSAGES: Final = "llm.output_messages."
+_HANDOFF: Final = "handoff to "
+"""OpenAI's Agents hand on by a function that the model asks for; the span of it repeats that."""
 MARKERS: Final = frozenset({_KIND})
 
 
@@ -65,8 +67,10 @@ def _model_call(view: SpanView) -> Reading | None:
     )
 
 
-def _tool_run(view: SpanView) -> Reading:
+def _tool_run(view: SpanView) -> Reading | None:
     own = view.attributes
+    if "tool.name" not in own and view.name.startswith(_HANDOFF):
+        return None
     name = own.get("tool.name") or view.name
     given = own.get(_INPUT)
     if given == payloads.REDACTED:

@@ -19,8 +19,8 @@ def said(raw: object, *, role: str) -> tuple[Message, ...]:
     if raw is None or raw == REDACTED:
         return ()
     found = messages.loaded(raw)
-    if isinstance(found, str) and _OBJECT.fullmatch(found.strip()):
-        return ()
+    if isinstance(found, str) and (found.startswith('{"') or _OBJECT.fullmatch(found.strip())):
+        return ()  # a payload that a limit of the length of attributes has cut is no text either
     if not isinstance(found, Mapping):
         return messages.history(found, role=role)
     system = messages.system(found.get("system") or found.get("instructions"))

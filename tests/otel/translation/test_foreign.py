@@ -234,6 +234,29 @@ def test_a_call_that_two_libraries_tell_is_one() -> None:
     assert happened(app.close()) == [TURN]
 
 
+@pytest.mark.parametrize("is_inner_first", [True, False])
+def test_a_call_that_is_told_in_two_traces_is_one(is_inner_first: bool) -> None:
+    app = App()
+    spans = [
+        lambda: app.call(has_content=False, response_id="r", start=10.5),
+        lambda: app.call(user("hi"), answer="hello", response_id="r", start=10),
+    ]
+    for tell in spans if is_inner_first else reversed(spans):
+        tell()
+    app.later(1)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.take()) == [TURN]
+
+
+def test_an_id_that_is_used_again_later_is_another_answer() -> None:
+    app = App()
+    for start in (0, 10):
+        app.call(has_content=False, response_id="fake", start=start)
+        app.call(user("hi"), answer="hello", response_id="fake", start=start + 5)
+    app.later(1)
+    assert sorted(happened(app.take())) == [TURN, TURN, "usage m 10+5", "usage m 10+5"]
+
+
 def test_also_when_a_flush_came_between() -> None:
     app = App()
     outer = app.new_id()

@@ -58,12 +58,18 @@ def test_a_model_is_the_same_by_either_of_its_names() -> None:
         "turn hi -> hello (m-2024 10+5)",
         "usage x-1 10+5",
     ]
-    assert told(a_call(request_model=None), dated) == ["turn hi -> hello (m-2024 10+5)"]
 
 
 def test_without_an_answer_each_call_is_a_usage_if_all_of_it_is_known() -> None:
     assert told(a_call(), a_call(usage=Usage(3, None)), a_call(request_model=None)) == ["usage m 10+5"]
     assert told() == []
+
+
+def test_a_call_that_names_no_model_is_of_the_model_that_is_named() -> None:
+    unnamed = {"request_model": None}
+    assert told(a_call(None, **unnamed), a_call("hello")) == ["turn hi -> hello (m 20+10)"]
+    assert told(a_call(None), a_call("hello", **unnamed)) == ["turn hi -> hello (m 20+10)"]
+    assert told(a_call(None, **unnamed), a_call("hello", **unnamed)) == ["turn hi -> hello (None 20+10)"]
 
 
 def test_functions_come_first_those_that_ran() -> None:

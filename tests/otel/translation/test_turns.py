@@ -216,10 +216,12 @@ def test_of_another_session_nothing_is_told_by_a_history() -> None:
     assert happened(app.close()) == ["turn bye -> ciao (m 10+5)", "usage m 10+5"]
 
 
-def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn() -> None:
+@pytest.mark.parametrize("call_id", [None, "c1"])
+@pytest.mark.parametrize("shown", [None, ""])
+def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn(call_id: str | None, shown: str | None) -> None:
     app = App()
-    app.call(user("cold?"))
-    app.call(user("cold?"), asks(None), gave(None, "-3"), answer="Yes.")
+    app.call(user("cold?"), answer=shown)
+    app.call(user("cold?"), asks(call_id), gave(call_id, "-3"), answer="Yes.")
     assert happened(app.take()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
 
 
@@ -246,6 +248,28 @@ def test_somebody_who_begins_with_the_same_words_has_a_turn_of_their_own() -> No
     app.call(system("for ada"), user("cold?"), answer=asks("c2"))
     assert happened(app.take()) == ["turn cold? -> No. (m 10+5)"]
     assert app.foreign.turns.open_turns == 2
+
+
+@pytest.mark.parametrize("identity", [None, S])
+def test_who_speaks_after_a_function_has_answered_says_something_new(identity: Identity | None) -> None:
+    app = App()
+    talk = [
+        part for each in "12" for part in (user(f"u{each}"), asks(f"c{each}", name="final"), gave(f"c{each}", "ok"))
+    ]
+    for number in range(3):
+        agent = app.new_id()
+        sent = (*talk[: 3 * number], user(f"u{number + 1}"))
+        app.call(*sent, answer=asks(f"c{number + 1}", name="final"), trace=agent, below=agent, identity=identity)
+        app.agent(agent, f"a{number + 1}", identity=identity)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close()) == [f"turn u{each} -> a{each} (m 10+5)" for each in "123"]
+
+
+def test_what_is_put_beside_the_result_of_a_function_is_not_said_by_the_user() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"))
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), user("(go on)"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
 
 
 def wrapped(question: str) -> str:
@@ -279,6 +303,56 @@ def test_only_what_the_outermost_chain_was_given_was_said() -> None:
     app.tell(Enclosure(given="snow", made="Yes."), span_id=step, trace=chain, below=chain)
     app.tell(Enclosure(), span_id=chain)
     assert happened(app.take()) == [f"turn {wrapped('cold?')} -> Yes. (m 10+5)"]
+
+
+@pytest.mark.parametrize("is_agent", [True, False])
+def test_what_a_guard_is_asked_is_not_what_the_user_said(is_agent: bool) -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("Is this harmful? bye"), answer="No.", model="guard", trace=agent, below=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", trace=agent, below=agent)
+    if is_agent:
+        app.agent(agent, "ciao", trace=agent)
+    else:
+        app.tell(Enclosure(given="bye", made='{"output": "ciao"}'), span_id=agent, trace=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), bot("ciao"), user("still here?"), answer="Yes.")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn bye -> ciao (m 10+5)",
+        "usage guard 10+5",
+        "turn still here? -> Yes. (m 10+5)",
+    ]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_guard_of_the_same_request_is_part_of_the_turn(is_first: bool) -> None:
+    app = App()
+    app.call(system("be brief"), user("hi"), answer="hello")
+    trace = app.new_id()
+    guard, call = (10, 11) if is_first else (11, 10)
+    app.call(system("harmful?"), user("hi"), answer="No.", model="guard", trace=trace, below=trace, start=guard)
+    sent = (system("be brief"), user("hi"), bot("hello"), user("hi"))
+    app.call(*sent, answer="again?", trace=trace, below=trace, start=call)
+    app.root(trace, trace)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == ["turn hi -> again? (m 10+5)", "usage guard 10+5"]
+
+
+def test_a_guard_that_runs_beside_a_call_is_not_what_the_call_goes_on_from() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), answer="hello", model="guard", trace=agent, below=agent, start=10)
+    app.call(user("hi"), bot("hello"), user("hi"), answer="again?", trace=agent, below=agent, start=10.5)
+    app.agent(agent, "again?", trace=agent)
+    app.call(user("hi"), bot("hello"), user("hi"), bot("again?"), user("bye"), answer="ciao", start=20)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn hi -> again? (m 10+5)",
+        "usage guard 10+5",
+        "turn bye -> ciao (m 10+5)",
+    ]
 
 
 def test_an_agent_that_talks_on_has_several_turns() -> None:

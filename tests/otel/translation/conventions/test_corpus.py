@@ -16,6 +16,7 @@ EVERY: Final = pytest.mark.parametrize("recording", corpus.recorded(), ids=str)
 TOLD_TWICE: Final = {
     "openinference-anthropic/duplicate_with_sdk_tracing",
     "otel-genai-anthropic/duplicate_with_sdk_tracing",
+    "openllmetry-anthropic/told_twice_in_two_traces",
 }
 """Two libraries make a span of each call; which is which is the assembler's to find out."""
 NO_CALLS: Final = {"otel-genai-openai-agents/tool_agents_only", "otel-genai-agno/agents_only"}

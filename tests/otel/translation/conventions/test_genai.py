@@ -91,6 +91,20 @@ def test_a_run_of_a_function() -> None:
     assert fact(view("execute_tool", **attributes)) == ToolRun("f", "c", '{"a": 1}', "[1, 2]")
 
 
+def test_a_call_of_openllmetry_under_an_operation_nobody_knows() -> None:
+    assert isinstance(fact(view("some_request", **{"llm.request.type": "chat"}, **TEXTS)), ModelCall)
+    assert isinstance(fact(view("some_request", **TEXTS)), Enclosure)
+
+
+def test_agents_and_functions_that_name_no_operation() -> None:
+    agent = span("agent run", **{"agent_name": "shop", "pydantic_ai.all_messages": SENT, "final_result": "Hello."})
+    run = span("running tool", **{"gen_ai.tool.name": "f", "gen_ai.tool.call.id": "c", "tool_response": "snow"})
+    assert genai.claims(agent)
+    assert genai.claims(run)
+    assert fact(agent) == Enclosure(None, (Message("user", "Hi"),), (Message("assistant", "Hello."),))
+    assert fact(run) == ToolRun("f", "c", None, "snow")
+
+
 def test_a_call_that_has_the_request_and_the_answer_as_they_were() -> None:
     said = {
         "gen_ai.prompt": '{"messages": [{"role": "user", "content": "Hi"}], "model": "m"}',

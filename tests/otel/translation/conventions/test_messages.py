@@ -219,6 +219,37 @@ def test_half_an_emoji_and_a_number_that_is_none_cost_no_message() -> None:
     )
 
 
+def test_a_result_of_a_function_whose_role_was_not_known() -> None:
+    assert messages.one({"role": "unknown", "content": "rain"}) == Message(
+        "tool", results=(ToolResult(None, None, "rain"),)
+    )
+
+
+def test_objects_that_are_shown_as_python_does() -> None:
+    answer = "{'annotations': [], 'text': \"It's wet.\", 'type': 'output_text', 'logprobs': []}"
+    call = "ResponseFunctionToolCall(arguments='{\"city\": \"Oslo\"}', call_id='c', name='look', type='function_call')"
+    listed = [{"role": "assistant", "parts": [{"type": "text", "content": each}]} for each in (answer, call)]
+    request = ToolRequest("look", "c", '{"city": "Oslo"}')
+    assert messages.history(listed) == (Message("assistant", "It's wet."), Message("assistant", None, (request,)))
+    for typed in ("{'annotations': [}", "{'annotations': 1}", "ResponseFunctionToolCall(?"):
+        assert messages.history([{"role": "user", "parts": [{"type": "text", "content": typed}]}]) == (
+            Message("user", typed),
+        )
+
+
+def test_a_result_that_is_json_of_blocks_of_text_is_the_text() -> None:
+    content = '[{"type": "text", "text": "rain"}, {"type": "text", "text": "and snow"}]'
+    message = messages.one({"role": "tool", "tool_call_id": "c", "content": content})
+    assert message == Message("tool", results=(ToolResult("c", None, "rain\nand snow"),))
+
+
+@pytest.mark.parametrize("cut", ['[{"type": "tool_result", "tool_use_id": "c", "con', '[{"text": "Tell me a jo'])
+def test_parts_that_a_limit_has_cut_are_no_text(cut: str) -> None:
+    assert messages.one({"role": "user", "content": cut}) == Message("user")
+    typed = '[{"type": "question"}] is what I typed'
+    assert messages.one({"role": "user", "content": typed[1:]}) == Message("user", typed[1:])
+
+
 def test_json_that_a_limit_has_cut_is_no_text() -> None:
     whole = orjson.dumps([{"role": "user", "content": "Hello"}]).decode()
     for length in range(5, len(whole)):

@@ -78,6 +78,12 @@ def test_an_object_that_nobody_has_read_is_no_answer(shown: str) -> None:
     assert (call.input, call.output) == ((Message("user", "Hi"),), ())
 
 
+def test_an_agent_that_hands_on_to_another_runs_no_function_for_it() -> None:
+    said = {"input.value": "Triage", "output.value": "Billing"}
+    assert fact("TOOL", name="handoff to Billing", **said) is None
+    assert fact("TOOL", name="handoff to Billing", **{**said, "tool.name": "hand_on"}).name == "hand_on"
+
+
 def test_an_image_is_named() -> None:
     stem = "llm.input_messages.0.message"
     call = fact(

@@ -50,6 +50,9 @@ def test_what_was_answered(payload: Any) -> None:
     assert payloads.said(payload, role="assistant") == (Message("assistant", "Hello."),)
 
 
-@pytest.mark.parametrize("payload", [None, "", payloads.REDACTED, {}, {"messages": ["Message(role='user')"]}, 21])
+NOTHING = (None, "", payloads.REDACTED, {}, {"messages": ["Message(role='user')"]}, 21, '{"id":"c","choices":[{"mess')
+
+
+@pytest.mark.parametrize("payload", NOTHING)
 def test_nothing_is_said(payload: Any) -> None:
     assert payloads.said(payload, role="user") == ()
