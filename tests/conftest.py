@@ -19,6 +19,12 @@ pytest_plugins = [] if importlib.util.find_spec("mlsdk_otel") is None else ["mls
 # Before any fixture: a server of session scope must not see the variables either.
 environment.clean()
 
+if pytest_plugins:
+    from support import ports
+
+    # What a test leaves undelivered is tried for as long as its process lives, and must not reach another's service.
+    ports.share_out(os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
 # Who starts tests in the background has SIGINT ignored, and so have the programs that tests start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
