@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from support import lifecycle
+from support.child import REAL_SILENCE
 
 from mlsdk.local import Fault, LocalMindlytics
 
@@ -27,7 +28,7 @@ START = 5.0
 @pytest.mark.timed
 def test_a_service_that_never_answers_costs_two_seconds(service: LocalMindlytics) -> None:
     service.on_request(lambda _: Fault.hang())
-    ended = lifecycle.run(service, RECORD)
+    ended = lifecycle.run(service, RECORD, env=REAL_SILENCE)
     assert (ended.code, ended.err) == (0, LOST)
     assert 2.0 <= ended.seconds < 2.0 + 1.0 + START
     service.release()
@@ -37,7 +38,7 @@ def test_a_service_that_never_answers_costs_two_seconds(service: LocalMindlytics
 def test_so_does_one_that_cannot_be_reached(service: LocalMindlytics) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        nobody = {"MLSDK_SERVER_BASE": f"http://localhost:{closed.getsockname()[1]}"}
+        nobody = {"MLSDK_SERVER_BASE": f"http://localhost:{closed.getsockname()[1]}", **REAL_SILENCE}
         ended = lifecycle.run(service, RECORD, env=nobody)
     assert ended.code == 0
     *log, last = ended.err.splitlines(keepends=True)
@@ -61,7 +62,7 @@ def test_a_service_that_answers_slowly_is_waited_for(service: LocalMindlytics) -
     program = RECORD.replace('device_id="d"', 'session_id="s", device_id="d"').replace(
         "for number", "session.start_session()\nsession.flush()\nfor number"
     )
-    ended = lifecycle.run(service, program)
+    ended = lifecycle.run(service, program, env=REAL_SILENCE)
     assert (ended.code, ended.err) == (0, "")
     assert lifecycle.sessions(service) == {"d": lifecycle.whole_session(10)}
 

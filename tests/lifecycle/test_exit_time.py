@@ -6,6 +6,7 @@ import time
 
 import pytest
 from support import lifecycle
+from support.child import REAL_SILENCE
 from support.lifecycle import ready, rest_of
 
 from mlsdk.local import Fault, LocalMindlytics
@@ -38,7 +39,7 @@ def exit_seconds(service: LocalMindlytics, program: str, **env: str) -> tuple[fl
 def test_a_name_server_that_does_not_answer_is_silence(service: LocalMindlytics) -> None:
     """Looking up blocks its thread for as long as it likes; nobody joins that thread."""
     program = "import socket, time\nsocket.getaddrinfo = lambda *_: time.sleep(60)\n" + RECORD
-    seconds, err, code = exit_seconds(service, program)
+    seconds, err, code = exit_seconds(service, program, **REAL_SILENCE)
     assert (err, code) == (LOST, 0)
     assert seconds < 3 + BUSY
 

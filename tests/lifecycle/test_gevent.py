@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import lifecycle
+from support import child, lifecycle
 
 from mlsdk.local import Fault, LocalMindlytics
 
@@ -99,7 +99,7 @@ def test_a_service_that_is_silent_costs_the_budget_and_no_more(service: LocalMin
         except gevent.Timeout:
             print("timed out")
     """
-    ended = lifecycle.run(service, PATCHED + lifecycle.dedent(program), flags=())
+    ended = lifecycle.run(service, PATCHED + lifecycle.dedent(program), flags=(), env=child.REAL_SILENCE)
     assert (ended.code, ended.out) == (0, "timed out\n")
     assert ended.err == "mlsdk: 5 events lost: the service did not take them before the process ended\n"
 

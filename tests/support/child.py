@@ -17,6 +17,8 @@ from typing import Final
 
 from support.environment import is_ours
 
+REAL_SILENCE: Final = {"TESTED_SILENCE": "2"}
+"""For programs that give up a silent service as soon as they do in earnest; see `tests/sitecustomize.py`."""
 TESTS: Final = Path(__file__).resolve().parents[1]
 
 
@@ -29,7 +31,8 @@ def command(program: str | Path, arguments: Sequence[str] = (), *, flags: Sequen
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a clean environment with ``support`` importable and output that is never held back."""
     kept = {name: value for name, value in os.environ.items() if not is_ours(name)}
-    return {**kept, "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", **(extra or {})}
+    ours = {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", "TESTED_SILENCE": "60"}
+    return {**kept, **ours, **(extra or {})}
 
 
 def run(
