@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
@@ -22,9 +21,10 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from mlsdk import native
+from mlsdk.logs import logger_for
 from mlsdk.waiting import running_loop
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 Callback = Callable[[T], Awaitable[None] | None]

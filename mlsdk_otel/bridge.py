@@ -345,6 +345,8 @@ class Bridge:
                 loss.dropped_events,
                 loss.dropped_attributes,
             )
+        if loss.why:
+            self._say_once(logging.WARNING, "events of Mindlytics spans that make no sense are left out: %s", loss.why)
         if sessions:
             self.warn_of_cuts(what_cuts_texts())
         for hint in self._translator.foreign.hints:

@@ -26,6 +26,7 @@ OTEL: Final = {name: module for name, module in MODULES.items() if f"{name}/".st
 # A module imports only what stands above it. `folder/*`: any order within the folder that has no cycle.
 SDK_ORDER: Final = [
     "mlsdk/errors",
+    "mlsdk/logs",
     "mlsdk/models",
     "mlsdk/events",
     "mlsdk/config",
@@ -88,6 +89,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",
     "mlsdk_otel/translation/history",
+    "mlsdk_otel/translation/framing",
     "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
     "mlsdk_otel/translation/telling",

@@ -16,7 +16,6 @@ will be done again without harm.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -31,8 +30,9 @@ from mlsdk import events
 from mlsdk.delivery import frames
 from mlsdk.delivery.lease import Lease
 from mlsdk.delivery.recovery import OpenSessions
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 SEGMENT_BYTES: Final = 1024 * 1024
 """A segment that has reached so many bytes gets no more events."""
@@ -82,7 +82,8 @@ class _File:
 
 @dataclass(eq=False, slots=True)
 class Segment:
-    """One file of events. By number: those in memory, and those that are done; the others are `absent`.
+    """One file of events. By number: those in memory (with the bytes that each takes), and those that are done; the
+    others are `absent`.
 
     It `is_thin` when no ordinary event is left in it that could make room.
     """
@@ -91,7 +92,7 @@ class Segment:
     size: int = 0
     absent: int = 0
     is_thin: bool = False
-    loaded: set[int] = field(default_factory=set)
+    loaded: dict[int, int] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
 
     @property
@@ -145,7 +146,7 @@ class Box:
         segment = self.segments[-1]
         self._active.append(b"".join([frames.event_frame(number, body) for number, body in written]))
         segment.size = self._active.size
-        segment.loaded.update(number for number, _ in written)
+        segment.loaded.update((number, len(body) + frames.OVERHEAD) for number, body in written)
         return segment
 
     def seal(self) -> None:
@@ -158,7 +159,8 @@ class Box:
     def settle(self, segment: Segment, numbers: Iterable[int]) -> None:
         """Writes down that events are done, and removes the segment if that was all of it."""
         done = set(numbers)
-        segment.loaded -= done
+        for number in done:
+            segment.loaded.pop(number, None)
         segment.settled |= done
         if segment.is_done and not self._is_active(segment):
             self._remove(segment)
@@ -204,7 +206,7 @@ class Box:
 
     def read(self, segment: Segment) -> list[tuple[int, bytes]]:
         """The absent events of a segment, in order."""
-        known = segment.loaded | segment.settled
+        known = segment.loaded.keys() | segment.settled
         found = {}
         for content in frames.scan(segment.path.read_bytes()).contents:
             event = frames.read_event(content)
@@ -217,6 +219,9 @@ class Box:
         found = Found()
         marks = _scan_if_there(self.folder / _SESSIONS)
         found.damage += marks.damage + self.open.read(marks.contents)
+        for numbers in self.folder.glob("*.settled"):  # their owner died between the two steps of removing a segment
+            if not numbers.with_suffix(".events").exists():
+                numbers.unlink(missing_ok=True)
         for path in sorted(self.folder.glob("*.events")):
             if (name := _SEGMENT_NAME.fullmatch(path.name)) is not None:
                 self._next = max(self._next, int(name[1]) + 1)

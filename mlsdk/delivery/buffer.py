@@ -356,6 +356,11 @@ class Buffer:
             self._make_ready(session_id, session)
             self._forget_if_done(session_id, session)
 
+    def let_all_go(self) -> None:
+        """Ends every `hold`."""
+        for session_id in list(self._sessions):
+            self.let_go(session_id)
+
     def _make_ready(self, session_id: str, session: _Session) -> None:
         if session.events and not (session.flying or session.is_held):
             self._ready[session_id] = session

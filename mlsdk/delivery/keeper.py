@@ -11,7 +11,6 @@ disk that fails costs its protection, never delivery: it is said once, events st
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,8 +21,9 @@ from mlsdk.delivery.box import Found, as_event, why
 from mlsdk.delivery.buffer import Buffer, Entry
 from mlsdk.delivery.spool import Spool, scope_of
 from mlsdk.events import END_SESSION
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 TRY_AGAIN: Final = 30.0
 """Seconds until a disk that failed is written to again."""
@@ -31,6 +31,8 @@ LOOK_AGAIN: Final = 30.0
 """Seconds between two looks for what dead processes have left."""
 LOOK: Final = 1.0
 """Seconds between two looks for events that could not be delivered since the last one."""
+SHORTEST_WINDOW: Final = 0.01
+"""Seconds between two writes, at least: a window of nothing shall not keep a processor busy through an outage."""
 _PRESSING_EVENTS: Final = 1000
 _PRESSING_BYTES: Final = 1024 * 1024
 
@@ -95,7 +97,7 @@ class Keeper:
     @property
     def pause(self) -> float:
         """Seconds that an event may stay in memory alone while all are written."""
-        return self.spooling.window if self.saves else LOOK
+        return max(self.spooling.window, SHORTEST_WINDOW) if self.saves else LOOK
 
     def set_trouble(self, *, is_on: bool) -> None:
         """Events cannot be delivered now, or can again."""
@@ -211,10 +213,11 @@ class Keeper:
             return []
         new = [entry for entry in entries if entry.place is None]
         catches_up, self._catches_up = self._catches_up, False
-        gone: list[tuple[int, str]] = []
         try:
-            gone = self._spool.store(new)
-            self._spool.note([entry.body for entry in new])
+            try:
+                self._spool.store(new)
+            finally:  # some may be written even if not all could be
+                self._spool.note([entry.body for entry in new if entry.place is not None])
         except OSError as problem:
             self._fail(problem)
         else:
@@ -223,7 +226,7 @@ class Keeper:
                 self.is_broken = False
                 logger.warning("the spool can be written again")
         self._note_folder()
-        return gone
+        return self._spool.take_gone()
 
     def _fail(self, problem: OSError) -> None:
         self._try_from = self._now() + TRY_AGAIN

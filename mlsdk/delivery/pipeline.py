@@ -12,7 +12,6 @@ One Delivery exists for each connection (address, project, key) in a process; cl
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -31,19 +30,20 @@ from mlsdk.clock import jitter
 from mlsdk.config import Config, Connection, Spooling
 from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
-from mlsdk.delivery.masking import BeforeSend, mask
+from mlsdk.delivery.masking import BeforeSend, mask, why_not_sent
 from mlsdk.delivery.outcome import Outcome
 from mlsdk.delivery.waiters import Waiter, Waiters
 from mlsdk.delivery.worker import MAX_SENDING, Worker
 from mlsdk.errors import DeliveryError
 from mlsdk.events import Event, encode, is_essential
+from mlsdk.logs import logger_for
 
 if TYPE_CHECKING:
     from mlsdk.delivery.box import Found
     from mlsdk.delivery.keeper import Keeper
     from mlsdk.delivery.transport import Transport
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 MASKED: Final = "before_send"
 """Dropped because `before_send` returned None."""
@@ -54,6 +54,7 @@ SPOOL_FULL: Final = "spool_full"
 """Dropped from the disk, where there was no room for newer ones."""
 SPOOL_DAMAGED: Final = "spool_damaged"
 """Damaged stretches of the spool's files, each counted as one event; and what was written and is not there any more."""
+_DROPPED: Final = "an event was dropped: %s; further ones are not logged, but told to on_error and counted in stats()"
 _GATHERED: Final = 100
 """Calls in the inbox for which the sender is asked to look, however busy it is."""
 _STATS_TIMEOUT: Final = 1.0
@@ -158,6 +159,7 @@ class Delivery:
         self._outage: _Trouble | None = None
         self._refusal: _Trouble | None = None
         self._outage_began = 0.0
+        self._said: set[str] = set()
 
     # -- for sessions and exporters -----------------------------------------------------------------------------------
 
@@ -182,7 +184,9 @@ class Delivery:
                 masked = mask(event, before_send)
             except Exception as problem:
                 # What the hook should have taken out may still be in there: fail closed.
-                error = DeliveryError(f"an event was dropped: before_send failed with {type(problem).__name__}")
+                why = why_not_sent(problem)
+                self._say_dropped(MASKING_FAILED, why)
+                error = DeliveryError(f"an event was dropped: {why}")
                 self._drop(MASKING_FAILED, error, observer, on_settled)
                 return
             if masked is None:
@@ -214,9 +218,13 @@ class Delivery:
         return waiter.future
 
     def hold(self, session_id: str) -> None:
-        """Keeps a session's events in the queue until `let_go`."""
-        self._inbox.append(lambda: self._buffer.hold(session_id))
+        """Keeps a session's events in the queue until `let_go`, or until the process ends."""
+        self._inbox.append(partial(self._hold, session_id))
         self._pump()
+
+    def _hold(self, session_id: str) -> None:
+        if not self._is_exiting:
+            self._buffer.hold(session_id)
 
     def let_go(self, session_id: str) -> None:
         """Ends a `hold`."""
@@ -367,6 +375,7 @@ class Delivery:
 
     def _drop_for_room(self, gone: Iterable[Entry]) -> None:
         for entry in gone:
+            self._say_dropped(QUEUE_FULL, "the queue is full")
             self._note_gone(entry, DeliveryError("an event was dropped: the queue is full"))
             if entry.place is not None and self._keeper is not None:
                 self._keeper.evicted.append(entry)
@@ -387,6 +396,12 @@ class Delivery:
         self._stir()
         if self._worker is not None:
             self._after.append(partial(self._home.call_soon, self._worker.wake))
+
+    def _say_dropped(self, reason: str, why: str) -> None:
+        """Says the first drop for a reason, for programs that have no `on_error`."""
+        if reason not in self._said:
+            self._said.add(reason)
+            self._after.append(partial(logger.warning, _DROPPED, why))
 
     def _note_gone(self, entry: Entry, error: DeliveryError) -> None:
         if entry.observer is not None:
@@ -490,6 +505,9 @@ class Delivery:
             self._keeper.settle(entries)
         with self._exclusive() as buffer:
             buffer.settle(entries, reason=None if refusal is None else REFUSED)
+            if refusal is not None:
+                # Without what the service says of it, which may quote the event.
+                self._say_dropped(REFUSED, f"the service refused it (HTTP status {refusal.status})")
             for entry in entries:
                 if refusal is not None:
                     self._note_gone(entry, DeliveryError(refusal.message, status=refusal.status))
@@ -661,6 +679,7 @@ class Delivery:
 
     def _note_lost(self, reason: str, observer: Observer | None, on_settled: Callable[[bool], None] | None) -> None:
         self._buffer.count_dropped(reason)
+        self._say_dropped(reason, "the spool is full")
         if observer is not None:
             self._after.append(partial(observer.report, DeliveryError("an event was dropped: the spool is full")))
         if on_settled is not None:
@@ -684,8 +703,9 @@ class Delivery:
     def finish(self) -> None:
         """Ends the sessions that are open, and hurries from now on."""
         self.end_sessions()
-        self.settled()
         self._is_exiting = True
+        self._inbox.append(self._buffer.let_all_go)
+        self.settled()
         self._inbox.append(self._save_if_due)
         self._pump(is_awaited=True)
         if self._worker is not None:

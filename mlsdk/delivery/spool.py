@@ -30,20 +30,27 @@ from mlsdk.delivery import frames
 from mlsdk.delivery.box import Box, Found, Segment, as_event, replace_file, why
 from mlsdk.delivery.buffer import Entry
 from mlsdk.delivery.lease import Lease
+from mlsdk.logs import logger_for
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 _BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 _WRITTEN_AT_ONCE: Final = 2000
+_NOBODYS_NUMBER: Final = -1
+"""For an event of another process, whose number may be that of one of ours, too."""
 
 
 class NoRoomError(OSError):
-    """The spool has reached its bound, and nothing in it may go."""
+    """The spool has reached its bound, and nothing that may go would make room for an event."""
 
 
 def scope_of(server_endpoint: str, project_id: str) -> str:
     """The folder for a project at an address; any key of it may deliver what is there."""
     return sha256(f"{server_endpoint}\n{project_id}".encode()).hexdigest()[:16]
+
+
+def _size_of(entry: Entry) -> int:
+    return len(entry.body) + frames.OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +83,42 @@ class Spool:
         self._others_bytes = 0
         self._foreign_numbers = itertools.count(-(2**62))
         self._unreadable: set[str] = set()
+        self._gone: list[tuple[int, str]] = []
         # The absent events of a segment that was read; they go to memory one after another.
         self._page: deque[tuple[Box, Segment, int, bytes]] = deque()
         self._page_of: tuple[Box, Segment] | None = None
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def store(self, entries: Sequence[Entry]) -> list[tuple[int, str]]:
+    def store(self, entries: Sequence[Entry]) -> None:
         """Writes events, which then know where; those that were written already stay as they are.
 
-        Returns:
-            The number and session of each event that had to go for want of room; all of them were absent.
-
         Raises:
-            NoRoomError: There is no room, and nothing that may go.
+            NoRoomError: There is no room for all of them, whatever may go; those before the first too many are written.
             OSError: They cannot be written.
         """
         new = [entry for entry in entries if entry.place is None]
         if not new:
-            return []
+            return
         box = self._own_box()
-        gone = self._make_room(sum(len(entry.body) + frames.OVERHEAD for entry in new))
-        for first in range(0, len(new), _WRITTEN_AT_ONCE):
-            part = new[first : first + _WRITTEN_AT_ONCE]
+        fitting = new[: self._fitting(new)]
+        if fitting:  # else nothing shall go in vain
+            self._make_room(sum(map(_size_of, fitting)))
+        for first in range(0, len(fitting), _WRITTEN_AT_ONCE):
+            part = fitting[first : first + _WRITTEN_AT_ONCE]
             segment = box.append([(entry.number, entry.body) for entry in part])
             for entry in part:
                 entry.place = Place(box, segment, entry.number)
+        if len(fitting) < len(new):
+            raise NoRoomError(errno.ENOSPC, "it is full")
+
+    def take_gone(self) -> list[tuple[int, str]]:
+        """The events that had to go for want of room since this was last asked; all of them were absent.
+
+        Returns:
+            The number and session of each.
+        """
+        gone, self._gone = self._gone, []
         return gone
 
     def note(self, bodies: Iterable[bytes]) -> None:
@@ -127,7 +144,7 @@ class Spool:
         """Events that were written are given up in memory."""
         for entry in entries:
             if isinstance(place := entry.place, Place):
-                place.segment.loaded.discard(place.number)
+                place.segment.loaded.pop(place.number, None)
                 place.segment.absent += 1
                 self._close_page(place.segment)  # it does not have this event
 
@@ -159,33 +176,39 @@ class Spool:
                 with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
                     self._others_bytes += path.stat().st_size
 
-    def _make_room(self, size: int) -> list[tuple[int, str]]:
-        gone: list[tuple[int, str]] = []
-        if self._excess(size) <= 0:
-            return gone
+    def _fitting(self, new: Sequence[Entry]) -> int:
+        """How many of these there is room for, from the first on, if everything goes that may."""
+        if self._excess(sum(map(_size_of, new))) <= 0:
+            return len(new)
         with contextlib.suppress(OSError):
             self._measure_others()
+        segments = [segment for box in self._boxes() for segment in box.segments]
+        room = self._max_bytes - self._others_bytes - sum(sum(segment.loaded.values()) for segment in segments)
+        for count, entry in enumerate(new):
+            room -= _size_of(entry)
+            if room < 0:
+                return count
+        return len(new)
+
+    def _make_room(self, size: int) -> None:
         for spares in (True, False):
             for box in self._boxes():
                 for segment in list(box.segments):
                     if spares and segment.is_thin:  # else each event that comes would have all files read
                         continue
                     if self._excess(size) <= 0:
-                        return gone
-                    gone += self._thin_out(box, segment, spares_essential=spares)
-        if self._excess(size) > 0:
-            raise NoRoomError(errno.ENOSPC, "it is full")
-        return gone
+                        return
+                    self._thin_out(box, segment, spares_essential=spares)
 
     def _excess(self, size: int) -> int:
         return self._others_bytes + sum(box.size for box in self._boxes()) + size - self._max_bytes
 
-    def _thin_out(self, box: Box, segment: Segment, *, spares_essential: bool) -> list[tuple[int, str]]:
+    def _thin_out(self, box: Box, segment: Segment, *, spares_essential: bool) -> None:
         """Writes a segment anew without what is settled, and without absent events."""
         if box.segments and segment is box.segments[-1]:
             box.seal()
         if segment not in box.segments:
-            return []
+            return
         self._close_page(segment)
         kept: list[tuple[int, bytes]] = []
         gone: list[tuple[int, str]] = []
@@ -197,16 +220,17 @@ class Spool:
             if read[0] in segment.loaded or (spares_essential and event is not None and events.is_essential(event)):
                 kept.append(read)
             else:
-                gone.append((read[0], "" if event is None else str(event["session_id"])))
+                number = read[0] if box is self._own else _NOBODYS_NUMBER
+                gone.append((number, "" if event is None else str(event["session_id"])))
         body = b"".join([frames.event_frame(number, event_body) for number, event_body in kept])
         if len(body) < segment.size:
             replace_file(segment.path, body, syncs=self._syncs)
             segment.size = len(body)
+        self._gone += gone
         segment.absent -= len(gone)
         segment.is_thin = True
         if segment.is_done:
             box.settle(segment, ())
-        return gone
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -228,7 +252,7 @@ class Spool:
             event = as_event(body)
             if event is None:
                 continue
-            segment.loaded.add(number)
+            segment.loaded[number] = len(body) + frames.OVERHEAD
             room -= len(body)
             entry = Entry(body, event["session_id"], is_essential=events.is_essential(event))
             # Numbers of other processes may be ours as well; below all of ours they are older than anything.
@@ -276,6 +300,8 @@ class Spool:
 
     def adopt(self) -> Found:
         """Takes over what dead processes have left, and removes what is empty of it."""
+        with contextlib.suppress(OSError):  # tried again at the next time
+            self._remove_empty(list(self._adopted))
         all_found = Found()
         try:
             names = sorted(each.name for each in os.scandir(self._folder) if _BOX_NAME.fullmatch(each.name))
@@ -321,7 +347,10 @@ class Spool:
 
     def tidy(self) -> None:
         """Removes what is empty."""
-        for box in self._boxes():
+        self._remove_empty(self._boxes())
+
+    def _remove_empty(self, boxes: Iterable[Box]) -> None:
+        for box in boxes:
             if box.is_empty:
                 box.remove()
                 if box is self._own:

@@ -12,7 +12,6 @@ Runs on the host's loop alone. Decisions are made elsewhere: what an answer mean
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,11 +21,12 @@ from mlsdk.delivery.buffer import NO_EVENTS, Entry, body_of, halve
 from mlsdk.delivery.outage import Outage
 from mlsdk.delivery.outcome import Outcome, Verdict, of_failure
 from mlsdk.delivery.retry import Action, next_action, wait_seconds
+from mlsdk.logs import logger_for
 
 if TYPE_CHECKING:
     from mlsdk.delivery.transport import Transport
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 MAX_SENDING: Final = 8
 """Requests at a time, at most, and so connections."""

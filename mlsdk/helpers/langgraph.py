@@ -5,7 +5,6 @@ Needs the extra `langgraph`: langgraph 0.5 or newer, the first that is sure to h
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,6 +18,7 @@ except ImportError as problem:
 
 from mlsdk.helpers import turns
 from mlsdk.helpers.recording import Recorder
+from mlsdk.logs import logger_for
 
 if TYPE_CHECKING:
     import mlsdk.sync
@@ -36,7 +36,7 @@ else:
             """Nothing."""
 
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 __all__ = ["MLPostModellHook"]
 

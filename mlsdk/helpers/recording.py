@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mlsdk.logs import logger_for
 from mlsdk.waiting import run_blocking
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mlsdk.helpers.turns import Found, Usage
     from mlsdk.session import Session
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 
 class Recorder:

@@ -8,7 +8,6 @@ service refuses before the first connection.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -27,9 +26,10 @@ from mlsdk.errors import ConfigurationError, LiveError, MindlyticsError
 from mlsdk.events import SESSION_ENDED
 from mlsdk.http import RedirectError, credentials, open_session, proxy_for, without_key
 from mlsdk.live.decoder import MAX_ERROR_MESSAGE, MAX_TEXT, Decoder, authorization_key, reconnect_wait
+from mlsdk.logs import logger_for
 from mlsdk.models import MLEvent
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 

@@ -29,6 +29,7 @@ class History:
         requests: The functions that were asked for in the current exchange.
         results: What they gave back.
         system: Stands for the system prompt.
+        before: The place before the last exchange, and that: what was said, and the answer.
     """
 
     place: int = BEGINNING
@@ -38,6 +39,7 @@ class History:
     requests: tuple[ToolRequest, ...] = ()
     results: tuple[ToolResult, ...] = ()
     system: int = 0
+    before: tuple[int, str, str] | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -61,6 +63,11 @@ class Answer:
     requests: tuple[ToolRequest, ...] = ()
     results: tuple[ToolResult, ...] = ()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was seen of it."""
+        return self.text is None and self.aside is None and not self.requests
+
 
 def exchange(utterance: str, answer: str) -> int:
     """Stands for an exchange."""
@@ -80,6 +87,7 @@ def both(last: int, done: int) -> int:
 def read(messages: Sequence[Message]) -> History:
     """Finds the place and what is new in the messages that a model was sent."""
     place, last, recent, system = BEGINNING, 0, 0, 0
+    before: tuple[int, str, str] | None = None
     said: list[str] = []
     current: list[Message] = []
     final: str | None = None
@@ -89,7 +97,8 @@ def read(messages: Sequence[Message]) -> History:
             continue
         if message.role == "user":
             if final is not None:
-                done = exchange(said[-1] if said else "", final)
+                before = (place, said[-1] if said else "", final)
+                done = exchange(*before[1:])
                 place, recent, last = after(place, done), both(last, done), done
                 said, current, final = [], [], None
             if message.text is not None and not _has_asked(current):
@@ -109,6 +118,7 @@ def read(messages: Sequence[Message]) -> History:
         requests=tuple(request for message in current for request in message.requests),
         results=tuple(result for message in current for result in message.results),
         system=system,
+        before=before,
     )
 
 

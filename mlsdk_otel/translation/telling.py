@@ -19,7 +19,8 @@ class Telling:
     """What there is to tell of a turn.
 
     Attributes:
-        functions: Those that ran, in order; of a turn without an answer that nothing more will come for, all.
+        functions: Those that ran, or that an answer waited for, in order; of a turn without an answer that nothing more
+            will come for, all.
         answering: The call that answered.
         usage: What the model that answered cost, in all calls of it.
         others: What the other models cost, or without an answer all of them: one for each call.
@@ -85,7 +86,11 @@ def telling(turn: Turn, *, with_all: bool = False) -> Telling:
     functions = [
         function
         for function in sorted(turn.functions, key=lambda function: function.moment)
-        if function.name and (function.is_known_to_have_run or (with_all and answering is None))
+        if function.name
+        and (
+            function.is_known_to_have_run
+            or (with_all if answering is None else function.moment <= answering.start)  # it was waited for
+        )
     ]
     same: list[Call] = []
     rest: list[Call] = []

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from support import lifecycle
 
-from mlsdk.local import LocalMindlytics
+from mlsdk.local import Fault, LocalMindlytics
 
 pytestmark = pytest.mark.lifecycle
 
@@ -97,6 +97,21 @@ def test_a_session_with_an_open_websocket_leaves_silently(service: LocalMindlyti
     ended = lifecycle.run(service, program)
     assert (ended.code, ended.out, ended.err) == (0, "", "")
     assert lifecycle.sessions(service) == {"d": lifecycle.whole_session(1)}
+
+
+def test_events_that_wait_for_a_websocket_are_not_kept_waiting(service: LocalMindlytics) -> None:
+    """Of a session that is joined, which nothing ends: its listener goes on trying."""
+    service.on_request(lambda request: Fault.hang() if "live-events" in request.path else None)
+    program = """
+        from mlsdk.sync import Client
+
+        session = Client().create_session(session_id="s", device_id="d", on_event=print)
+        session.track_event(event="joined")
+    """
+    ended = lifecycle.run(service, program)
+    service.on_request(None)
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert lifecycle.sessions(service) == {"d": ["joined"]}
 
 
 def test_an_open_session_that_is_collected_is_ended(service: LocalMindlytics) -> None:

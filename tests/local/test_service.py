@@ -401,7 +401,8 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals, tmp
     ("arguments", "status", "text"),
     [
         (["--fault", "often"], 2, "'often' is not a fault"),
-        (["--port", "65536"], 2, "invalid _port value"),
+        (["--port", "65536"], 2, "argument --port: '65536' is no port"),
+        (["--port", "http"], 2, "argument --port: 'http' is no port"),
         (["--db", "."], 1, "local Mindlytics: "),
     ],
 )

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,6 +147,21 @@ def test_a_span_that_cannot_be_translated_costs_no_other(
     assert "ZeroDivisionError (test_bridge.py:" in line
     assert "private text" not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_an_event_that_makes_no_sense_is_told_once(
+    shared_service: LocalMindlytics, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = bridge_of(shared_service)
+    session_id = new_id()
+    turn = EventView("mindlytics.turn", 0, {"mindlytics.turn.user": "private text"})
+    bridge.ended([replace(view(session_id, "1"), events=(turn,)), view(session_id, "2", number=2)])
+    bridge.ended([replace(view(session_id, number=3), events=(turn, turn))])
+    assert arrive(shared_service, bridge, session_id) == ["2"]
+    assert bridge.stats()["unreadable_events"] == 3
+    (line,) = lines(caplog)
+    assert "mindlytics.turn: gen_ai.conversation.id: is missing" in line
+    assert "private text" not in caplog.text
 
 
 def test_before_send_may_make_spans_itself(shared_service: LocalMindlytics) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from support import child
+from support import child, lifecycle
 from support.sdk import KEY, PATIENCE, Told, client_of, names, sync_client_of
 
 import mlsdk.client
@@ -485,7 +485,7 @@ def test_a_program_of_mlsdk_python_runs_unchanged(service: LocalMindlytics) -> N
 
         asyncio.run(main())
         """
-    result = child.run(program, flags=["-W", "error"], env=service.environment)
+    result = child.run(program, flags=["-W", "error"], env=lifecycle.address(service))
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert names(service.events("s")) == [*WHOLE[:3], "Conversation Usage", *WHOLE[3:]]

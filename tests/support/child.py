@@ -17,8 +17,6 @@ from typing import Final
 
 from support.environment import is_ours
 
-REAL_SILENCE: Final = {"TESTED_SILENCE": "2"}
-"""For programs that give up a silent service as soon as they do in earnest; see `tests/sitecustomize.py`."""
 TESTS: Final = Path(__file__).resolve().parents[1]
 
 
@@ -31,8 +29,7 @@ def command(program: str | Path, arguments: Sequence[str] = (), *, flags: Sequen
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a clean environment with ``support`` importable and output that is never held back."""
     kept = {name: value for name, value in os.environ.items() if not is_ours(name)}
-    ours = {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", "TESTED_SILENCE": "60"}
-    return {**kept, **ours, **(extra or {})}
+    return {**kept, "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
 def run(
@@ -53,6 +50,15 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    """The next line of a program's output, and nothing after it: `communicate` knows of nothing that was read ahead."""
+    assert running.stdout is not None
+    found = b""
+    while not found.endswith(b"\n") and (byte := os.read(running.stdout.fileno(), 1)):
+        found += byte
+    return found.decode()
 
 
 @contextlib.contextmanager

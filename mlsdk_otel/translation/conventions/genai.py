@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mlsdk_otel import attributes as names
-from mlsdk_otel.translation.conventions import calls, genai_events, messages, reading
+from mlsdk_otel.translation.conventions import calls, genai_events, messages, payloads, reading
 from mlsdk_otel.translation.facts import Message, Reading
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
@@ -58,6 +58,8 @@ _IS_GOOGLE: Final = "gcp.vertex.agent.event_id"
 _MERGED: Final = "(merged tools)"
 """Google's kit repeats several runs in one more span."""
 _NO_ID: Final = "<not specified>"
+_PAYLOAD_SENT: Final = "gen_ai.prompt"
+_PAYLOAD_ANSWER: Final = "gen_ai.completion"
 
 
 def claims(view: SpanView) -> bool:
@@ -119,6 +121,10 @@ def _holders(view: SpanView) -> Iterator[Attributes]:
 
 def _model_call(view: SpanView) -> Reading:
     sent, answer = exchange(view)
+    own = view.attributes
+    # LangSmith and others have the request and the answer of the service as they were.
+    sent = sent or payloads.said(own.get(_PAYLOAD_SENT), role="user")
+    answer = answer or payloads.said(own.get(_PAYLOAD_ANSWER), role="assistant")
     return calls.model_call(view, sent, answer)
 
 
@@ -128,10 +134,18 @@ def _tool_run(view: SpanView) -> Reading | None:
         return None
     told = genai_events.tool(view)
     arguments = messages.first(
-        own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments", "tool_arguments")
+        own,
+        (
+            names.TOOL_ARGUMENTS,
+            "gcp.vertex.agent.tool_call_args",
+            "gen_ai.tool.arguments",
+            "tool_arguments",
+            _PAYLOAD_SENT,
+        ),
     )
     result = messages.first(
-        own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response")
+        own,
+        (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response", _PAYLOAD_ANSWER),
     )
     call_id = own.get(names.TOOL_CALL_ID)
     arguments, result, call_id = _langchain(arguments, result, call_id)
@@ -155,7 +169,7 @@ def _named_by(view: SpanView) -> str | None:
 
 
 def _langchain(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
-    """OpenLLMetry wraps arguments and results as LangChain's callbacks have them."""
+    """OpenLLMetry and LangSmith wrap arguments and results as LangChain's callbacks have them."""
     given = reading.mapping(arguments) if isinstance(arguments, str) else None
     if given and "inputs" in given and ("input_str" in given or "kwargs" in given):
         kwargs = given.get("kwargs")
@@ -168,6 +182,9 @@ def _langchain(arguments: object, result: object, call_id: object) -> tuple[obje
         if isinstance(inner, Mapping):
             call_id = call_id or inner.get("tool_call_id")
             result = messages.result(inner.get("content"))
+        elif "tool_call_id" in output:
+            call_id = call_id or output["tool_call_id"]
+            result = messages.result(output.get("content"))
     elif came and set(came) <= {"output", "kwargs"} and isinstance(came.get("output"), str):
         result = came["output"]
     return arguments, result, call_id

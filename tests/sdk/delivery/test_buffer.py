@@ -294,6 +294,17 @@ def test_a_session_may_be_cut_again_once_its_own_events_are_settled() -> None:
     assert [each.session_id for each in held.cut()] == ["b"]
 
 
+def test_all_holds_may_end_at_once() -> None:
+    buffer = Buffer(max_events=10, max_bytes=10_000)
+    for session_id in "abc":
+        buffer.hold(session_id)
+    for session_id in "aab":
+        buffer.offer(Entry(b"{}", session_id, is_essential=False))
+    assert buffer.cut() == []
+    buffer.let_all_go()
+    assert [entry.session_id for entry in buffer.cut()] == ["a", "a", "b"]
+
+
 def test_of_a_full_queue_an_ordinary_event_is_dropped_and_an_essential_one_takes_the_newest_ones_place() -> None:
     held = buffer(max_events=4)
     start, turn, turn_2, end = (entry(is_essential=each) for each in (True, False, False, True))

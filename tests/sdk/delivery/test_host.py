@@ -234,7 +234,7 @@ def test_what_goes_to_disk_at_the_end_is_waited_for_before_losses_are_counted(
 
 
 def test_silence_ends_the_wait(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(module, "SILENCE", 0.05)
+    monkeypatch.setattr(module, "silence_within", lambda _: 0.05)
     host.add(Guest(looks=float("inf")))
     host.drain()
     assert lost(capsys) == "mlsdk: 3 events lost: the service did not take them before the process ended\n"
@@ -243,7 +243,7 @@ def test_silence_ends_the_wait(host: Host, monkeypatch: pytest.MonkeyPatch, caps
 def test_what_is_lost_after_losses_were_told_is_told_as_more(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "SILENCE", 0.05)
+    monkeypatch.setattr(module, "silence_within", lambda _: 0.05)
     host.add(Guest(looks=float("inf")))
     host.drain()
     host.add(Guest(looks=float("inf")))
@@ -253,10 +253,15 @@ def test_what_is_lost_after_losses_were_told_is_told_as_more(
     assert second == "mlsdk: 3 more events lost: the service did not take them before the process ended"
 
 
+@pytest.mark.parametrize(("budget", "silence"), [(0.0, 2.0), (5.0, 2.0), (10.0, 2.0), (20.0, 4.0), (60.0, 12.0)])
+def test_who_gives_more_time_than_usual_waits_longer_for_an_answer(budget: float, silence: float) -> None:
+    assert module.silence_within(budget) == silence
+
+
 def test_answers_lengthen_the_wait_up_to_the_budget(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "SILENCE", 0.05)
+    monkeypatch.setattr(module, "silence_within", lambda _: 0.05)
 
     class Answered(Guest):
         def last_answer(self) -> float:

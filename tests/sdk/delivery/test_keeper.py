@@ -203,3 +203,10 @@ def test_what_is_empty_is_removed(tmp_path: Path) -> None:
     shelf.keeper.tidy()
     assert shelf.keeper.is_tidy
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", [SPILL, WRITE_AHEAD])
+def test_a_window_of_nothing_does_not_keep_the_sender_busy(tmp_path: Path, mode: str) -> None:
+    shelf = Shelf(tmp_path, mode=mode, window=0.0)
+    shelf.keeper.set_trouble(is_on=True)
+    assert shelf.keeper.pause == module.SHORTEST_WINDOW > 0

@@ -442,6 +442,35 @@ async def test_no_record_of_any_level_holds_a_text_a_key_or_a_header(log: pytest
         assert KEY not in text
 
 
+@virtual_with_log
+async def test_the_first_event_that_is_dropped_for_a_reason_is_logged(log: pytest.LogCaptureFixture) -> None:
+    """For programs whose sessions have no `on_error`, and for spans, which have no session at all."""
+
+    def fail(_event: dict[str, Any]) -> None:
+        raise KeyError("secret")
+
+    async with delivering(Script(bad=status(400, "secret")), queue_events=3) as delivery:
+        for _ in range(2):
+            delivery.offer(event("a"), before_send=lambda _event: None)  # as it was told: no word of that
+            delivery.offer(event("a"), before_send=fail)
+            delivery.offer(event("a"), before_send=lambda _event: {})
+            for session_id in ("bad", "good", "bad", "too much"):
+                delivery.offer(event(session_id))
+            await asyncio.wrap_future(delivery.settled())
+        assert delivery.stats()["dropped"] == {
+            "before_send": 2,
+            "before_send_failed": 4,
+            "queue_full": 2,
+            "refused": 4,
+        }
+    told = [record.getMessage().split(";")[0] for record in log.records]
+    assert sorted(told) == [
+        "an event was dropped: before_send failed with KeyError",
+        "an event was dropped: the queue is full",
+        "an event was dropped: the service refused it (HTTP status 400)",
+    ]
+
+
 @virtual
 async def test_an_observer_that_raises_harms_nobody() -> None:
     class Raising:
@@ -457,6 +486,28 @@ async def test_an_observer_that_raises_harms_nobody() -> None:
             delivery.offer(event(session_id), observer=observer, on_settled=raises)
         assert await asyncio.wrap_future(delivery.settled()) is True
         assert delivery.stats()["dropped"] == {"queue_full": 1, "refused": 2}
+
+
+@virtual
+async def test_a_log_handler_that_raises_stops_nothing() -> None:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError
+
+    handler = Raising()
+    transport = Script()
+    logging.getLogger("mlsdk").addHandler(handler)
+    try:
+        async with delivering(transport) as delivery:
+            for outcome in (NOBODY, status(403), None):
+                transport.everywhere = outcome
+                delivery.offer(event("a"))
+                delivery.offer(event("b"))
+                await asyncio.sleep(100)
+            assert await asyncio.wrap_future(delivery.settled()) is True
+            assert delivery.stats()["delivered"] == 6
+    finally:
+        logging.getLogger("mlsdk").removeHandler(handler)
 
 
 # -- before_send ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from support.spool import bodies, entry, files, read_all, spool_at, start, turn, turns
+from support.spool import bodies, entry, files, read_all, segments, spool_at, start, turn, turns
 
 from mlsdk import events
 from mlsdk.delivery import box
@@ -36,7 +36,8 @@ def left_behind(folder: Path, entries: list[Entry]) -> None:
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
     spool = spool_at(tmp_path / "spool")
     assert spool.adopt().session_ids == []
-    assert spool.store([]) == []
+    spool.store([])
+    assert spool.take_gone() == []
     spool.note([entry(turn("joined")).body])
     assert not (tmp_path / "spool").exists()
     assert not spool.has_folder
@@ -88,6 +89,22 @@ def test_the_next_process_finds_what_was_left_before_its_own(tmp_path: Path) -> 
     assert files(tmp_path) == []
 
 
+def test_what_was_adopted_and_is_done_takes_no_room_and_no_handle_in_a_process_that_lives_on(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.store(turns("own", range(3)))
+    leases = []
+    for session_id in ("a", "b", "c"):
+        left_behind(tmp_path, [entry(start(session_id)), *turns(session_id, range(3))])
+        assert spool.adopt().session_ids == [session_id] * 5  # its end, too
+        found = read_all(spool)
+        spool.settle(found)
+        leases.append(found[0].place.box.folder / "lease")  # type: ignore[attr-defined]
+    assert [lease.exists() for lease in leases] == [False, False, True]
+    spool.adopt()
+    assert not leases[-1].parent.exists()
+    assert segments(tmp_path) != []
+
+
 def test_what_a_living_process_has_is_left_alone(tmp_path: Path) -> None:
     spool, other = spool_at(tmp_path), spool_at(tmp_path)
     spool.store(turns("a", range(3)))
@@ -128,7 +145,8 @@ def test_the_oldest_ordinary_events_go_first_and_ends_stay(tmp_path: Path) -> No
     gone: list[tuple[int, str]] = []
     for number in range(300):
         entries.append(entry(start(f"s{number}") if number % 10 == 0 else turn(f"s{number}")))
-        gone += spool.store(entries[-1:])
+        spool.store(entries[-1:])
+        gone += spool.take_gone()
         spool.leave(entries[-1:])
         size = sum(path.stat().st_size for path in tmp_path.rglob("*.events"))
         assert size <= 20_000
@@ -159,7 +177,8 @@ def test_when_nothing_else_is_left_the_oldest_essential_ones_go_too(tmp_path: Pa
     gone = 0
     for number in range(200):
         each = [entry(start(f"s{number}"))]
-        gone += len(spool.store(each))
+        spool.store(each)
+        gone += len(spool.take_gone())
         spool.leave(each)
     assert gone > 0
     assert gone + len(read_all(spool)) == 200
@@ -167,10 +186,49 @@ def test_when_nothing_else_is_left_the_oldest_essential_ones_go_too(tmp_path: Pa
 
 def test_what_is_in_memory_does_not_go(tmp_path: Path) -> None:
     spool = spool_at(tmp_path, max_bytes=10_000)
-    assert spool.store(turns("a", range(30))) == []
+    spool.store(turns("a", range(30)))
     with pytest.raises(NoRoomError):
         spool.store(turns("a", range(30)))
+    assert spool.take_gone() == []
     assert spool.adopt().session_ids == []
+
+
+def test_nothing_goes_for_an_event_that_would_not_fit_even_then(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path, max_bytes=10_000)
+    kept = turns("a", range(30))
+    spool.store(kept)
+    spool.leave(kept)
+    with pytest.raises(NoRoomError):
+        spool.store(turns("b", ["x" * 20_000]))
+    assert spool.take_gone() == []
+    assert bodies(read_all(spool)) == bodies(kept)
+
+
+def test_what_is_too_much_is_written_as_far_as_there_is_room(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path, max_bytes=10_000)
+    absent, many = turns("a", range(30)), turns("b", range(100))
+    spool.store(absent)
+    spool.leave(absent)
+    with pytest.raises(NoRoomError):
+        spool.store(many)
+    written = [each for each in many if each.place is not None]
+    assert 30 < len(written) < 100
+    assert written == many[: len(written)]
+    assert len(spool.take_gone()) == 30
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.events")) <= 10_000
+
+
+def test_an_event_of_another_process_that_goes_is_not_taken_for_one_of_ours(tmp_path: Path) -> None:
+    left = turns("a", range(30))
+    left_behind(tmp_path, left)
+    spool = spool_at(tmp_path, max_bytes=10_000)
+    spool.adopt()
+    own = turns("b", range(30))
+    spool.store(own)
+    gone = spool.take_gone()
+    assert gone
+    assert {session_id for _, session_id in gone} == {"a"}
+    assert {number for number, _ in gone}.isdisjoint(each.number for each in [*left, *own])
 
 
 def test_the_bound_is_for_all_processes_together(tmp_path: Path) -> None:

@@ -387,6 +387,25 @@ def test_a_disk_that_hangs_holds_up_no_call(tmp_path: Path, monkeypatch: pytest.
     assert threads == {"test-delivery"}
 
 
+def test_an_event_larger_than_the_spool_costs_nothing_that_is_in_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        transport = Script()
+        transport.everywhere = NOBODY
+        async with process(tmp_path, transport, max_bytes=20_000, queue_events=10) as delivery:
+            for number in range(60):
+                delivery.offer(turn("a", number))
+                await asyncio.sleep(0.2)
+            delivery.offer(turn("b", "x" * 30_000))
+            await asyncio.sleep(3)
+            assert delivery.stats()["spooled"] == 50
+            transport.everywhere = OK
+            await settled(delivery)
+            await asyncio.sleep(100)
+            assert transport.taken["a"] == [str(number) for number in range(60)]
+
+    virtual_time.run(main)
+
+
 STEP = st.sampled_from(["offer", "offer", "offer", "offer", "down", "up", "refuse", "wait", "tick", "die"])
 
 
