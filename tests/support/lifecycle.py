@@ -67,8 +67,7 @@ def ready(
 ) -> Iterator[subprocess.Popen[str]]:
     """A program that has printed that it is ready for what is to be done to it."""
     with child.started(program, flags=flags, env={**address(service), **(env or {})}) as running:
-        assert running.stdout is not None
-        line = running.stdout.readline()
+        line = child.line(running)
         if line != "ready\n":
             raise AssertionError(line + rest_of(running)[1])
         yield running
