@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
+from support.ports import reserved
 
 from mlsdk.local import LocalMindlytics
 
@@ -167,11 +167,9 @@ sys.exit(7)
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def closed_port() -> Iterator[int]:
+    with reserved() as port:
+        yield port
 
 
 def lines_of_ours(err: str) -> list[str]:
