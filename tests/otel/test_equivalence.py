@@ -180,7 +180,9 @@ def instrumented(road: Road, door: Any = None, **settings: Any) -> Iterator[None
             patch.setattr(bridge, "delivery_for", lambda config: door)
         provider = TracerProvider(shutdown_on_exit=False)
         if road != "processor":
-            provider.add_span_processor(BatchSpanProcessor(MindlyticsSpanExporter(**settings), schedule_delay_millis=60_000))
+            provider.add_span_processor(
+                BatchSpanProcessor(MindlyticsSpanExporter(**settings), schedule_delay_millis=60_000)
+            )
         if road != "exporter":
             provider.add_span_processor(MindlyticsSpanProcessor(**settings))
         MindlyticsInstrumentor().instrument(
