@@ -5,13 +5,12 @@ and the same object serves synchronous and asynchronous tests. Every method may 
 """
 
 import asyncio
-import os
 import random
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -95,8 +94,6 @@ class LocalMindlytics:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._servers: list[asyncio.Server] = []
-        self._kept_ports: list[socket.socket] = []
-        """While the port is closed: bound and not listening, so that nobody else is given it."""
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -222,7 +219,6 @@ class LocalMindlytics:
         finally:
             self._service.stopping = True
             self._unlisten()
-            self._let_go()
             self._hub.close()
             self._service.watchers.close()
             self._service.release()
@@ -251,16 +247,11 @@ class LocalMindlytics:
         }
 
     def close_port(self) -> None:
-        """Stop listening and cut all connections: to clients the service is down. What it knows stays.
-
-        The port stays this service's: no other program of this machine is given it meanwhile.
-        """
+        """Stop listening and cut all connections: to clients the service is down. What it knows stays."""
 
         async def close() -> None:
-            ports = {server.sockets[0].getsockname()[1] for server in self._servers}
             self._unlisten()
             self._cut_connections()
-            self._keep(ports)
 
         self._call(close())
 
@@ -279,7 +270,6 @@ class LocalMindlytics:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         handler = self._handler()
-        self._let_go()
         first = _bound_socket(self.host, self.port)
         self.port = first.getsockname()[1]
         self._servers.append(await loop.create_server(handler, sock=first))
@@ -291,21 +281,6 @@ class LocalMindlytics:
         for server in self._servers:
             server.close()
         self._servers.clear()
-
-    def _keep(self, ports: Iterable[int]) -> None:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        for port in ports:
-            kept = socket.socket(family, socket.SOCK_STREAM)
-            self._kept_ports.append(kept)
-            if os.name == "posix":  # elsewhere it would mean that others may have the port, too
-                kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):  # somebody was faster: `reopen` says so
-                kept.bind((self.host, port))
-
-    def _let_go(self) -> None:
-        for kept in self._kept_ports:
-            kept.close()
-        self._kept_ports.clear()
 
     def _cut_connections(self) -> None:
         for connection in self._handler().connections:

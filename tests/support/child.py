@@ -37,7 +37,7 @@ def run(
     *arguments: str,
     flags: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    timeout: float = 90.0,
+    timeout: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end and return output and exit code; after ``timeout`` seconds kill the child and raise."""
     return subprocess.run(

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from support.ports import reserved
-
 PATIENCE: Final = 60.0
 
 
@@ -28,7 +26,9 @@ class Server:
 @contextmanager
 def serving(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[Server]:
     """Runs a server until the block is left, then stops it by SIGTERM; `PORT` in the command is its port."""
-    with reserved() as port, tempfile.TemporaryFile("w+") as output:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = int(listening.getsockname()[1])
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [part.replace("PORT", str(port)) for part in command],
             env=dict(variables),
