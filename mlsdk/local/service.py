@@ -121,6 +121,7 @@ class LocalMindlytics:
         def run() -> None:
             # Not the policy's loop: the code under test may have set another kind.
             with _closing(asyncio.SelectorEventLoop()) as loop:
+                loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
                 loop.run_until_complete(self._main(ready, started))
 
         self._thread = threading.Thread(target=run, name="local-mindlytics", daemon=True)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import child
+from support import child, lifecycle
 from support.otel import arguments, lines, new_id, provider_with
 from support.sdk import PATIENCE, names
 
@@ -252,7 +252,7 @@ def test_a_forked_child_sends_its_own_and_the_parent_its_own(shared_service: Loc
         road,
         parent,
         forked,
-        env=shared_service.environment,
+        env=lifecycle.address(shared_service),
     )
     assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
     for session_id in (parent, forked):
