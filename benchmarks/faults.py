@@ -477,10 +477,14 @@ def _tls_in_front_of(service: LocalMindlytics) -> Iterator[dict[str, Any]]:
 
     async def handle(reader: Any, writer: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            await pass_on(reader, writer)
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", service.port)
+            try:
+                await pass_on(reader, writer, inner_reader, inner_writer)
+            finally:
+                inner_writer.transport.abort()
+        writer.transport.abort()
 
-    async def pass_on(reader: Any, writer: Any) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", service.port)
+    async def pass_on(reader: Any, writer: Any, inner_reader: Any, inner_writer: Any) -> None:
 
         async def copy(source: Any, target: Any) -> None:
             with contextlib.suppress(OSError):
@@ -516,8 +520,9 @@ def _tls_in_front_of(service: LocalMindlytics) -> Iterator[dict[str, Any]]:
 
 
 def _run_client(plan: Plan, service: LocalMindlytics, options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    address = {"server_endpoint": f"http://localhost:{service.port}", "wss_endpoint": service.ws_url}
-    command = [sys.executable, __file__, "client", plan.as_json(**{**address, **options, **plan.options})]
+    # Of time there is enough: how long a busy machine takes to answer is not what is asked here.
+    usual = {"server_endpoint": f"http://localhost:{service.port}", "wss_endpoint": service.ws_url, "exit_timeout": 60}
+    command = [sys.executable, __file__, "client", plan.as_json(**{**usual, **options, **plan.options})]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLSDK_", "OTEL_"))}
     with subprocess.Popen(
         command,

@@ -100,10 +100,10 @@ class Client:
             spool_mode: `spill`: what cannot be delivered now. `write-ahead`: every event, before it is sent.
                 `MLSDK_SPOOL_MODE`; default `spill`.
             spool_bytes: Bytes of events there, at most. `MLSDK_SPOOL_BYTES`; default 256 MiB.
-            spool_window: Seconds that an event may be in memory alone. `MLSDK_SPOOL_WINDOW`; default 0.1,
-                at least 0.01.
+            spool_window: Seconds an event may be in memory alone, at least 0.01. `MLSDK_SPOOL_WINDOW`; default 0.1.
             flush_timeout: Seconds that waiting for delivery takes, at most; default 30.
-            exit_timeout: Seconds that the process may take at its end. `MLSDK_EXIT_TIMEOUT`; default 10.
+            exit_timeout: Seconds that the process may take at its end; a fifth of them without any answer, but at least
+                2, end the wait before. `MLSDK_EXIT_TIMEOUT`; default 10.
             session_ended_timeout: Seconds to wait for the live event `Session Ended`; default 30.
             queue_events: Events to hold in memory, at most; default 10,000.
             queue_bytes: Their bytes, at most; default 32 MiB.
@@ -132,7 +132,7 @@ class Client:
             spool_bytes=spool_bytes,
             spool_window=spool_window,
         )
-        if debug:
+        if self._config.debug:
             config.log_to_stderr()
         self._before_send = config.hook(before_send, os.environ) if self._config.enabled else None
         self._door: Delivery | Nowhere = _door(self._config)

@@ -123,9 +123,11 @@ def resolve(
             `enabled` is false nothing is required.
     """
     read = _Reader(os.environ if environ is None else environ)
-    is_enabled = (
-        not flag(read.environ, "MLSDK_DISABLED", default=False) if enabled is None else switch("enabled", enabled)
-    )
+    if enabled is None:
+        is_enabled = not flag(read.environ, "MLSDK_DISABLED", default=False)
+    else:
+        is_enabled = switch("enabled", enabled, default=True)
+    is_debugged = debug is not None and switch("debug", debug, default=False)
     connection = _connection(
         read,
         required=is_enabled,
@@ -146,7 +148,7 @@ def resolve(
         ),
     )
     spool = _spooling(read, directory=spool_dir, mode=spool_mode, max_bytes=spool_bytes, window=spool_window)
-    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=debug, spool=spool)
+    return Config(connection=connection, limits=limits, enabled=is_enabled, debug=is_debugged, spool=spool)
 
 
 def _spooling(
@@ -183,13 +185,13 @@ def _connection(
     ca_file: str | None,
 ) -> Connection:
     base = read.text("server_endpoint", server_endpoint, "MLSDK_SERVER_BASE") or DEFAULT_SERVER
-    server = _check_endpoint("server_endpoint (MLSDK_SERVER_BASE)", base, ("http", "https"))
+    server = check_base("server_endpoint (MLSDK_SERVER_BASE)", base, ("http", "https"))
     websocket = read.text("wss_endpoint", wss_endpoint, "MLSDK_WSS_BASE") or websocket_base(server)
     return Connection(
         api_key=read.credential("api_key", api_key, "MLSDK_API_KEY", required=required),
         project_id=read.credential("project_id", project_id, "MLSDK_PROJECT_ID", required=required),
         server_endpoint=server,
-        wss_endpoint=_check_endpoint("wss_endpoint (MLSDK_WSS_BASE)", websocket, ("ws", "wss")),
+        wss_endpoint=check_base("wss_endpoint (MLSDK_WSS_BASE)", websocket, ("ws", "wss")),
         proxy=_check_proxy(read.text("proxy", proxy, "MLSDK_PROXY")),
         ca_file=_check_file("ca_file (MLSDK_CA_FILE)", read.text("ca_file", ca_file, "MLSDK_CA_FILE")),
     )
@@ -246,16 +248,16 @@ def flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
     raise ConfigurationError(f"{variable}: must be true or false, not {value!r}")
 
 
-def switch(argument: str, given: object) -> bool:
-    """An argument that is true or false, or such a text; empty text is true.
+def switch(argument: str, given: object, *, default: bool) -> bool:
+    """An argument that is true or false, or such a text or number; empty text is `default`.
 
     Raises:
         ConfigurationError: It is something else.
     """
-    if isinstance(given, bool):
-        return given
+    if isinstance(given, int) and given in (0, 1):
+        return bool(given)
     if isinstance(given, str):  # as a configuration file may have it; "false" is true to Python, and would send
-        return flag({argument: given}, argument, default=True)
+        return flag({argument: given}, argument, default=default)
     raise ConfigurationError(f"{argument}: must be true or false, not {given!r}")
 
 
@@ -306,30 +308,38 @@ def _count(argument: str, given: float | None, default: int) -> int:
 def check_base(argument: str, base: str, schemes: tuple[str, ...]) -> str:
     """A base address: one of the schemes and a host; a slash at the end is dropped.
 
+    Paths are appended to it, and requests carry the key: it has no white space, no query, and no user or password.
+
     Raises:
         ConfigurationError: It is none.
     """
+    address = _check_address(argument, base, schemes)
+    if "?" in base or "#" in base or "@" in urlsplit(base).netloc:
+        raise ConfigurationError(
+            f"{argument}: must be an address without a query, a fragment, a user and a password, not {_shown(base)!r}"
+        )
+    return address
+
+
+def _check_address(argument: str, address: str, schemes: tuple[str, ...]) -> str:
     try:
-        parts = urlsplit(base)
+        parts = urlsplit(address)
         is_usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable:
-        shown = re.sub(r"[^/\s]*@", "***@", base)  # a proxy's address may hold a password
-        raise ConfigurationError(f"{argument}: must be an address such as {schemes[-1]}://host, not {shown!r}")
-    return base.rstrip("/")
+    if not is_usable or re.search(r"\s", address):
+        raise ConfigurationError(
+            f"{argument}: must be an address such as {schemes[-1]}://host, not {_shown(address)!r}"
+        )
+    return address.rstrip("/")
 
 
-def _check_endpoint(argument: str, base: str, schemes: tuple[str, ...]) -> str:
-    checked = check_base(argument, base, schemes)
-    if "@" in urlsplit(checked).netloc:
-        # A request has one `Authorization`, the key's; and the address is logged, which a password must not be.
-        raise ConfigurationError(f"{argument}: must hold neither a user's name nor a password")
-    return checked
+def _shown(address: str) -> str:
+    return re.sub(r"[^/\s]*@", "***@", address)  # an address may hold a password
 
 
 def _check_proxy(proxy: str | None) -> str | None:
-    return None if proxy is None else check_base("proxy (MLSDK_PROXY)", proxy, ("http", "https"))
+    return None if proxy is None else _check_address("proxy (MLSDK_PROXY)", proxy, ("http", "https"))
 
 
 def _check_file(argument: str, path: str | None) -> str | None:
@@ -350,6 +360,6 @@ def log_to_stderr() -> None:
 
 def websocket_base(server: str) -> str:
     """Where the live events of a server are: `http` -> `ws`, host `app.` -> `wss.`, port `300x` -> `400x`."""
-    websocket = re.sub(r"^http", "ws", server)
+    websocket = re.sub(r"^http", "ws", server, flags=re.IGNORECASE)
     websocket = re.sub(r"//app\.", "//wss.", websocket)
     return re.sub(r":300(\d)(?=/|$)", r":400\1", websocket)

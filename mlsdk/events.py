@@ -361,7 +361,7 @@ def turn(
     if usage is not None:
         fields |= usage
     if properties is not None:
-        _add_properties(fields, properties)
+        _add_properties(fields, properties, _TURN_FIELDS)
     return _track(who, moment, CONVERSATION_TURN, conversation_id, fields)
 
 
@@ -390,7 +390,7 @@ def function_call(
     if runtime is not None:
         fields["runtime"] = _check_count("runtime", runtime)
     if properties is not None:
-        _add_properties(fields, properties)
+        _add_properties(fields, properties, _FUNCTION_FIELDS)
     return _track(who, moment, CONVERSATION_FUNCTION, conversation_id, fields)
 
 
@@ -418,10 +418,27 @@ def _with_values(
     return event
 
 
-def _add_properties(fields: dict[str, Value], properties: object) -> None:
+_Kind: TypeAlias = tuple[type | tuple[type, ...], str]
+_TEXT: Final[_Kind] = (str, "text")
+_INTEGER: Final[_Kind] = (int, "an integer")
+_TURN_FIELDS: Final[Mapping[str, _Kind]] = {
+    "assistant_id": _TEXT,
+    "model": _TEXT,
+    "prompt_tokens": _INTEGER,
+    "completion_tokens": _INTEGER,
+    "cost": ((int, float), "a number"),
+}
+_FUNCTION_FIELDS: Final[Mapping[str, _Kind]] = {"args": _TEXT, "result": _TEXT, "runtime": _INTEGER}
+
+
+def _add_properties(fields: dict[str, Value], properties: object, known: Mapping[str, _Kind]) -> None:
     for key, value in check_values("properties", properties).items():
         if key in fields:
             raise InvalidEventError(key, "is an argument of this call; it cannot also be one of its properties")
+        if key in known:  # to the service they are those fields; it refuses the whole event for one of another kind
+            kind, words = known[key]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise InvalidEventError(key, f"must be {words}, not {type(value).__name__} (in properties)")
         fields[key] = value
 
 

@@ -19,7 +19,7 @@ from mlsdk.callbacks import Callback
 from mlsdk.client import Client
 from mlsdk.clock import Clock
 from mlsdk.delivery.buffer import Observer, Stats
-from mlsdk.delivery.masking import BeforeSend, mask
+from mlsdk.delivery.masking import BeforeSend, mask, why_not_sent
 from mlsdk.errors import DeliveryError, InvalidEventError, LiveError, MindlyticsError
 from mlsdk.events import Event, Timestamp
 from mlsdk.local.store import Store
@@ -135,8 +135,7 @@ class MemoryDelivery:
             try:
                 masked = mask(event, before_send)
             except Exception as problem:  # whatever the hook raises: what it should mask is not kept
-                told = f"before_send raised {type(problem).__name__}; the event is not sent"
-                return "before_send_failed", DeliveryError(told)
+                return "before_send_failed", DeliveryError(f"an event was dropped: {why_not_sent(problem)}")
             if masked is None:
                 return "before_send", None
             event = masked

@@ -7,6 +7,7 @@ goes through `_record`, so whoever wants to see or redirect a session's events h
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -835,8 +836,14 @@ class Session:
     # -- the end of the object ----------------------------------------------------------------------------------------
 
     def __del__(self) -> None:
-        """A session that nobody can end any more is ended here."""
+        """A session that nobody can end any more is ended here.
+
+        Not while the interpreter is being taken apart: delivery has ended what was open before that, nothing could be
+        sent any more, and Python 3.13.0 crashes in calculations with `datetime` by then.
+        """
         try:
+            if sys.is_finalizing():
+                return
             self.abandon()
         except Exception as problem:  # half-made objects, or an interpreter that is nearly gone
             logger.debug("a session could not be ended: %s", type(problem).__name__)

@@ -99,13 +99,21 @@ class Session:
 
     @property
     def id(self) -> str | None:
-        """The user's id as known now."""
+        """The user's id as known now; later events of the session carry it."""
         return self._session.id
+
+    @id.setter
+    def id(self, id: str | None) -> None:
+        self._session.id = id
 
     @property
     def device_id(self) -> str | None:
-        """The device's id."""
+        """The device's id; later events of the session carry it."""
         return self._session.device_id
+
+    @device_id.setter
+    def device_id(self, device_id: str | None) -> None:
+        self._session.device_id = device_id
 
     @property
     def project_id(self) -> str:

@@ -8,11 +8,13 @@ Loaded only where it is asked for: a test run that does not name it is not chang
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,6 +35,8 @@ __all__ = [
     "transcript",
 ]
 
+_IN_THE_WAY: Final = ("MLSDK_DISABLED", "MLSDK_PROXY", "MLSDK_SPOOL_DIR")
+"""Variables by which events would not come to the test's service, or not to it alone."""
 _SETTLE: Final = 5.0
 """Seconds that the end of a test waits for what it left undelivered, at most."""
 
@@ -41,12 +45,17 @@ _SETTLE: Final = 5.0
 def mindlytics(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalMindlytics]:
     """A local Mindlytics on a free port, empty for each test.
 
-    While the test runs the `MLSDK_*` variables lead to it, so that a `Client()` that is made without arguments sends
-    its events there. When the test ends, sessions that are still open are ended, and what waits is delivered.
+    While the test runs the `MLSDK_*` variables lead to it, whatever this machine's say, so that a `Client()` that is
+    made without arguments sends its events there, and directly: not by a proxy, nor by a spool. When the test ends,
+    sessions that are still open are ended, and what waits is delivered.
     """
     with LocalMindlytics() as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
+        for name in _IN_THE_WAY:
+            monkeypatch.delenv(name, raising=False)
+        for name in ("no_proxy", "NO_PROXY"):  # this machine's proxy cannot know what listens here
+            monkeypatch.setenv(name, ",".join(filter(None, [os.environ.get(name), urlsplit(service.url).hostname])))
         yield service
         _settle(service)
 

@@ -249,6 +249,10 @@ class Bridge:
         end = events.end_session(events.common(session_id=session_id), time.time_ns() // 1000)
         self._do(lambda: self._offer(self._translator.end_session(session_id, end, time.monotonic())))
 
+    def end_conversations(self, session_id: str) -> None:
+        """The SDK is about to send the end of a session itself: what libraries' spans tell of it has to end before."""
+        self._do(lambda: self._offer(self._translator.end_conversations(session_id, time.monotonic())))
+
     def tell(self, session_id: str, recipient: Recipient) -> None:
         """Names who is told what becomes of a session's events."""
 
@@ -345,6 +349,8 @@ class Bridge:
                 loss.dropped_events,
                 loss.dropped_attributes,
             )
+        if loss.why:
+            self._say_once(logging.WARNING, "events of Mindlytics spans that make no sense are left out: %s", loss.why)
         if sessions:
             self.warn_of_cuts(what_cuts_texts())
         for hint in self._translator.foreign.hints:

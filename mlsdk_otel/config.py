@@ -109,7 +109,7 @@ def _device(environ: Mapping[str, str]) -> str | None:
 def _content(given: object, environ: Mapping[str, str]) -> bool:
     if given is None:
         return config.flag(environ, "MLSDK_CAPTURE_CONTENT", default=True)
-    return config.switch("capture_content", given)
+    return config.switch("capture_content", given, default=True)
 
 
 def what_cuts_texts(limits: object = None, environ: Mapping[str, str] | None = None) -> str:

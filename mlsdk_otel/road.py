@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
-from mlsdk.delivery.host import SILENCE, host
+from mlsdk.delivery.host import host, silence_within
 from mlsdk.errors import ConfigurationError
 from mlsdk.waiting import running_loop
 from mlsdk_otel import attributes as names
@@ -180,9 +180,10 @@ class Road:
         if _result(self.bridge.release(is_last=is_last and not self.bridge.is_read), end) is None:
             return False
         delivery = self.bridge.delivery
+        silence = silence_within(self.bridge.settings.config.limits.exit_timeout)
 
         def is_silent() -> bool:
-            return _is_exiting() and time.monotonic() - max(began, delivery.last_answer()) >= SILENCE
+            return _is_exiting() and time.monotonic() - max(began, delivery.last_answer()) >= silence
 
         is_settled = self._settle(delivery.settled(), end, gives_up=is_silent)
         if not is_settled and _is_exiting():

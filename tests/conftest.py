@@ -19,14 +19,22 @@ pytest_plugins = [] if importlib.util.find_spec("mlsdk_otel") is None else ["mls
 # Before any fixture: a server of session scope must not see the variables either.
 environment.clean()
 
+if pytest_plugins:
+    from support import leftovers, ports
+
+    # What a test leaves undelivered is tried for as long as its process lives, and must not reach another's service.
+    ports.share_out(os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
 # Who starts tests in the background has SIGINT ignored, and so have the programs that tests start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `ci` is repeatable: the same examples in each run, no clock. `dev` looks for new ones. `thorough` is for a long look.
-settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
-settings.register_profile("dev", deadline=None)
-settings.register_profile("thorough", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In none does the machine's speed count, which may have other things to do.
+any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", any_speed, derandomize=True, database=None, print_blob=True)
+settings.register_profile("dev", any_speed)
+settings.register_profile("thorough", any_speed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 # These run in environments of their own, beside another distribution's `mlsdk` (see tox.ini).
@@ -66,3 +74,12 @@ def clean_environment() -> Iterator[None]:
     environment.clean()
     yield
     environment.clean()
+
+
+if pytest_plugins:
+
+    @pytest.fixture(autouse=True)
+    def nothing_left_over() -> Iterator[None]:
+        """End what the test left undelivered; its service is gone by then."""
+        yield
+        leftovers.drop()

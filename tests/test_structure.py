@@ -89,6 +89,7 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/conventions/reading",
     "mlsdk_otel/translation/conventions/*",
     "mlsdk_otel/translation/history",
+    "mlsdk_otel/translation/framing",
     "mlsdk_otel/translation/duplicates",
     "mlsdk_otel/translation/turns",
     "mlsdk_otel/translation/telling",

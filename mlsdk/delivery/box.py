@@ -219,6 +219,9 @@ class Box:
         found = Found()
         marks = _scan_if_there(self.folder / _SESSIONS)
         found.damage += marks.damage + self.open.read(marks.contents)
+        for numbers in self.folder.glob("*.settled"):  # their owner died between the two steps of removing a segment
+            if not numbers.with_suffix(".events").exists():
+                numbers.unlink(missing_ok=True)
         for path in sorted(self.folder.glob("*.events")):
             if (name := _SEGMENT_NAME.fullmatch(path.name)) is not None:
                 self._next = max(self._next, int(name[1]) + 1)

@@ -39,7 +39,7 @@ from mlsdk.logs import logger_for
 logger = logger_for(__name__)
 
 SILENCE: Final = 2.0
-"""Seconds without any answer of the service after which a process that exits gives up."""
+"""Seconds without any answer of the service after which a process that exits gives up, with the usual budget."""
 _POLL: Final = 0.02
 """Seconds between two looks at what is left, at exit, at most."""
 
@@ -275,7 +275,8 @@ class Host:
         now = time.monotonic()
         end = began + max(guest.exit_timeout for guest in guests) - self._waited
         resumes = max(guest.last_answer() for guest in guests)
-        return now >= end or resumes >= end or now - max(began, resumes) >= SILENCE
+        silence = max(silence_within(guest.exit_timeout) for guest in guests)
+        return now >= end or resumes >= end or now - max(began, resumes) >= silence
 
     def _let_work(self, seconds: float) -> None:
         if self._is_threaded or self._loop is None or waiting.running_loop() is not None:
@@ -302,6 +303,14 @@ class Host:
         callbacks.after_fork_in_child()
         for guest in self._guests:
             guest.after_fork_in_child()
+
+
+def silence_within(budget: float) -> float:
+    """How many seconds without any answer end the wait of a process that has so many to exit.
+
+    Who gives it more time than usual has a service that takes longer to answer.
+    """
+    return max(SILENCE, budget / 5)
 
 
 def _is_main_thread() -> bool:

@@ -15,6 +15,10 @@ _FIXED: Final = ("type", "session_id", "conversation_id", "timestamp")
 _VALUES: Final = ("properties", "attributes", "traits")
 
 
+class SpoiltEventError(InvalidEventError):
+    """What a hook returned is no event that can be sent in the place of the one that it was given."""
+
+
 def mask(event: Event, before_send: BeforeSend) -> Event | None:
     """The event as the hook wants it sent.
 
@@ -26,13 +30,27 @@ def mask(event: Event, before_send: BeforeSend) -> Event | None:
         The event to send, or None when the hook drops it.
 
     Raises:
-        InvalidEventError: The hook returned something that is no such event.
+        SpoiltEventError: The hook returned something that is no such event.
         Exception: Whatever the hook raises.
     """
     copy = {name: dict(field) if isinstance(field, Mapping) else field for name, field in event.items()}
     masked = before_send(copy)
     if masked is None:
         return None
+    try:
+        return _checked(event, masked)
+    except InvalidEventError as problem:
+        raise SpoiltEventError(problem.argument, problem.message.removeprefix(f"{problem.argument}: ")) from None
+
+
+def why_not_sent(problem: Exception) -> str:
+    """What is wrong with a hook because of which `mask` has raised; nothing that the hook itself says."""
+    if isinstance(problem, SpoiltEventError):
+        return f"before_send returned what cannot be sent ({problem.message})"
+    return f"before_send failed with {type(problem).__name__}"
+
+
+def _checked(event: Event, masked: object) -> Event:
     if not isinstance(masked, Mapping):
         raise InvalidEventError("before_send", f"must return an event or None, not {type(masked).__name__}")
     for name in _FIXED:

@@ -30,7 +30,7 @@ from mlsdk.clock import jitter
 from mlsdk.config import Config, Connection, Spooling
 from mlsdk.delivery.buffer import MAX_BATCH_EVENTS, QUEUE_FULL, Buffer, Entry, Observer, Stats
 from mlsdk.delivery.host import Drainable, host
-from mlsdk.delivery.masking import BeforeSend, mask
+from mlsdk.delivery.masking import BeforeSend, mask, why_not_sent
 from mlsdk.delivery.outcome import Outcome
 from mlsdk.delivery.waiters import Waiter, Waiters
 from mlsdk.delivery.worker import MAX_SENDING, Worker
@@ -54,6 +54,7 @@ SPOOL_FULL: Final = "spool_full"
 """Dropped from the disk, where there was no room for newer ones."""
 SPOOL_DAMAGED: Final = "spool_damaged"
 """Damaged stretches of the spool's files, each counted as one event; and what was written and is not there any more."""
+_DROPPED: Final = "an event was dropped: %s; further ones are not logged, but told to on_error and counted in stats()"
 _GATHERED: Final = 100
 """Calls in the inbox for which the sender is asked to look, however busy it is."""
 _STATS_TIMEOUT: Final = 1.0
@@ -160,6 +161,7 @@ class Delivery:
         self._outage: _Trouble | None = None
         self._refusal: _Trouble | None = None
         self._outage_began = 0.0
+        self._said: set[str] = set()
 
     # -- for sessions and exporters -----------------------------------------------------------------------------------
 
@@ -184,7 +186,9 @@ class Delivery:
                 masked = mask(event, before_send)
             except Exception as problem:
                 # What the hook should have taken out may still be in there: fail closed.
-                error = DeliveryError(f"an event was dropped: before_send failed with {type(problem).__name__}")
+                why = why_not_sent(problem)
+                self._say_dropped(MASKING_FAILED, why)
+                error = DeliveryError(f"an event was dropped: {why}")
                 self._drop(MASKING_FAILED, error, observer, on_settled)
                 return
             if masked is None:
@@ -376,6 +380,7 @@ class Delivery:
 
     def _drop_for_room(self, gone: Iterable[Entry]) -> None:
         for entry in gone:
+            self._say_dropped(QUEUE_FULL, "the queue is full")
             self._note_gone(entry, DeliveryError("an event was dropped: the queue is full"))
             if entry.place is not None and self._keeper is not None:
                 self._keeper.evicted.append(entry)
@@ -396,6 +401,12 @@ class Delivery:
         self._stir()
         if self._worker is not None:
             self._after.append(partial(self._home.call_soon, self._worker.wake))
+
+    def _say_dropped(self, reason: str, why: str) -> None:
+        """Says the first drop for a reason, for programs that have no `on_error`."""
+        if reason not in self._said:
+            self._said.add(reason)
+            self._after.append(partial(logger.warning, _DROPPED, why))
 
     def _note_gone(self, entry: Entry, error: DeliveryError) -> None:
         if entry.observer is not None:
@@ -499,6 +510,9 @@ class Delivery:
             self._keeper.settle(entries)
         with self._exclusive() as buffer:
             buffer.settle(entries, reason=None if refusal is None else REFUSED)
+            if refusal is not None:
+                # Without what the service says of it, which may quote the event.
+                self._say_dropped(REFUSED, f"the service refused it (HTTP status {refusal.status})")
             for entry in entries:
                 if refusal is not None:
                     self._note_gone(entry, DeliveryError(refusal.message, status=refusal.status))
@@ -671,6 +685,7 @@ class Delivery:
 
     def _note_lost(self, reason: str, observer: Observer | None, on_settled: Callable[[bool], None] | None) -> None:
         self._buffer.count_dropped(reason)
+        self._say_dropped(reason, "the spool is full")
         if observer is not None:
             self._after.append(partial(observer.report, DeliveryError("an event was dropped: the spool is full")))
         if on_settled is not None:

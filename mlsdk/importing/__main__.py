@@ -78,12 +78,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"turns: {len(turns):,}, sessions: {len(sessions):,}")
     if options.dry_run or not turns:
         return 0
+    return _send(sessions, len(turns))
+
+
+def _send(sessions: Sequence[Sequence[Turn]], total: int) -> int:
     try:
         client = Client(flush_timeout=600.0)
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)
         return 1
-    problems = asyncio.run(record(client, sessions, on_turns=_progress(len(turns))))
+    if not client.enabled:
+        print("MLSDK_DISABLED is true: nothing was imported", file=sys.stderr)
+        return 1
+    try:
+        problems = asyncio.run(record(client, sessions, on_turns=_progress(total)))
+    except KeyboardInterrupt:
+        # What the end of the process cannot deliver is told by the sender, which tries until then.
+        stats = client.stats()
+        print(f"interrupted: {stats['delivered']:,} of {stats['accepted']:,} events were delivered by then")
+        return 130
     stats = client.stats()
     print(f"{stats['delivered']:,} of {stats['accepted']:,} events were delivered")
     for problem in problems[:_SHOWN]:

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import orjson
 from aiohttp import web
 
+from mlsdk.local import ports
 from mlsdk.local.database import Database
 from mlsdk.local.faults import Fault, FaultRule, Faults, parse_fault
 from mlsdk.local.live import READER_QUEUE, Hub
@@ -47,7 +48,7 @@ class LocalMindlytics:
 
     Args:
         host: address to listen on.
-        port: 0 picks a free one, see `url`.
+        port: 0 picks a free one that no service of this process had before, see `url`.
         ws_port: a second port for the websocket, which is on ``port`` in any case. Default: 400x where ``port`` is
             300x, since clients derive that address; else none.
         api_key: the only key accepted; without it any but ``bad_key`` is.
@@ -94,6 +95,7 @@ class LocalMindlytics:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._servers: list[asyncio.Server] = []
+        self._kept: list[socket.socket] = []  # while the ports are closed
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -119,6 +121,7 @@ class LocalMindlytics:
         def run() -> None:
             # Not the policy's loop: the code under test may have set another kind.
             with _closing(asyncio.SelectorEventLoop()) as loop:
+                loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
                 loop.run_until_complete(self._main(ready, started))
 
         self._thread = threading.Thread(target=run, name="local-mindlytics", daemon=True)
@@ -217,7 +220,8 @@ class LocalMindlytics:
             yield
         finally:
             self._service.stopping = True
-            self._unlisten()
+            await self._unlisten()
+            self._let_go()
             self._hub.close()
             self._service.watchers.close()
             self._service.release()
@@ -246,10 +250,12 @@ class LocalMindlytics:
         }
 
     def close_port(self) -> None:
-        """Stop listening and cut all connections: to clients the service is down. What it knows stays."""
+        """Stop listening and cut all connections: to clients the service is down. What it knows and its ports stay."""
 
         async def close() -> None:
-            self._unlisten()
+            await self._unlisten()
+            self._let_go()
+            self._keep_ports()
             self._cut_connections()
 
         self._call(close())
@@ -269,17 +275,29 @@ class LocalMindlytics:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         handler = self._handler()
-        first = _bound_socket(self.host, self.port)
+        self._let_go()
+        first = ports.listening(self.host, self.port)
         self.port = first.getsockname()[1]
         self._servers.append(await loop.create_server(handler, sock=first))
         if self.ws_port not in (None, self.port):
-            second = _bound_socket(self.host, self.ws_port or 0)
+            second = ports.listening(self.host, self.ws_port or 0)
             self._servers.append(await loop.create_server(handler, sock=second))
 
-    def _unlisten(self) -> None:
-        for server in self._servers:
-            server.close()
+    async def _unlisten(self) -> None:
+        await ports.end(self._servers)
         self._servers.clear()
+
+    def _keep_ports(self) -> None:
+        """Sees to it that nobody else takes the ports until `reopen`."""
+        for port in dict.fromkeys((self.port, self.ws_port)):
+            if port is not None:
+                with suppress(OSError):  # somebody was faster
+                    self._kept.append(ports.kept(self.host, port))
+
+    def _let_go(self) -> None:
+        for held in self._kept:
+            held.close()
+        self._kept.clear()
 
     def _cut_connections(self) -> None:
         for connection in self._handler().connections:
@@ -467,11 +485,6 @@ class LocalMindlytics:
             self._hub.send_text(text)
 
         self._call(send())
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=512)
 
 
 def _in_url(host: str) -> str:

@@ -21,6 +21,8 @@ class Loss:
 
     events: int = 0
     """Events that make no sense: a turn without texts, say."""
+    why: str = field(default="", compare=False)
+    """What is wrong with the first of them; no text of it."""
     values: int = 0
     """Values that the wire cannot hold."""
     dropped_events: int = 0
@@ -30,6 +32,7 @@ class Loss:
     def add(self, other: Loss) -> None:
         """Adds another's pieces to these."""
         self.events += other.events
+        self.why = self.why or other.why
         self.values += other.values
         self.dropped_events += other.dropped_events
         self.dropped_attributes += other.dropped_attributes
@@ -166,13 +169,17 @@ class ToolRun:
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """A span around model calls: an agent, a chain, a workflow. Its own usage repeats theirs and is not read.
+    """A span around model calls: an agent, a chain, a workflow.
 
     Attributes:
         agent: The agent's name, for an agent.
         input: The utterance or history that it was given, where it tells it.
         output: What came out, likewise.
         previous_response_id: The answer that its first call goes on from, where the service keeps the history.
+        model: What it asks, if it says so.
+        usage: What it cost. It repeats what the calls inside cost, and counts only where nobody tells these.
+        given: What it was given, as the library wrote it: text, a structure, or the JSON text of one.
+        made: What came out of it, likewise.
     """
 
     agent: str | None = None
@@ -180,6 +187,10 @@ class Enclosure:
     output: tuple[Message, ...] = ()
     has_failed: bool = False
     previous_response_id: str | None = None
+    model: str | None = None
+    usage: Usage = Usage()
+    given: object = field(default=None, compare=False)
+    made: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ When things are sent, with a processor as with an exporter:
 - what ran below a local root (a span without a parent in this process, or below a session of `mlsdk`): when that has
   ended;
 - a span that ends after its root, of a stream say: after `LATE` seconds, with others of the kind;
+- calls without texts, which another instrumentation may tell in another trace: after `LATE` seconds too;
 - what waits for a root that does not come, or for a log record with its texts: after `hold` seconds;
 - a call that goes on from something that was not seen (the result of a function that nobody has asked for, a history or
   an answer that nobody knows): when that has come, after `hold` seconds at most;
@@ -18,7 +19,7 @@ Pure: times are passed in, in seconds of a clock that never goes backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions, history
 from mlsdk_otel.translation.conventions import identity, reading
 from mlsdk_otel.translation.conventions.native import session_of_trace
-from mlsdk_otel.translation.duplicates import without_duplicates
+from mlsdk_otel.translation.duplicates import Fact, without_duplicates
 from mlsdk_otel.translation.facts import Enclosure, Identity, Loss, Message, ModelCall, Reading, ToolRun
 from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.lifetime import Lifetimes
@@ -204,6 +205,9 @@ class Foreign:
         for held in trace.spans:
             (below if root.parent_id is None or self._is_below(held.view, root) else others).append(held)
         if not below:
+            return []
+        if _may_be_told_elsewhere(below):
+            self._late.setdefault(trace_id, now + LATE)
             return []
         trace.spans = below
         was_due, trace.is_due = trace.is_due, True
@@ -410,9 +414,10 @@ class Foreign:
             [(held.view.span_id, held.reading.fact) for held, _, _ in placed],
             {held.view.span_id: [link.span_id for link in units] for held, _, units in placed},
         )
+        kept.update(self._agents_alone(placed, kept))
         before = _goes_on_from(held for held, _, _ in placed)
         touched: dict[int, None] = {}
-        around: list[tuple[tuple[int, int], Enclosure]] = []
+        around: list[tuple[tuple[int, int], tuple[int, int], Enclosure]] = []
         for held, who, units in placed:
             view, fact = held.view, kept.get(held.view.span_id)
             if any(link.is_native for link in units) and not self._is_passed(view, units):
@@ -423,7 +428,7 @@ class Foreign:
                 continue
             place = (view.trace_id, view.span_id)
             if isinstance(fact, Enclosure):
-                around.append((self._unit(view, units) or place, fact))
+                around.append((place, self._unit(view, units) or place, fact))
                 self._say(view, "around model calls")
                 continue
             if isinstance(fact, ModelCall):
@@ -431,8 +436,11 @@ class Foreign:
                     self._say(view, "the same call as another span has told")
                     continue
                 fact = _going_on(fact, [before.get(link.span_id) for link in units])
-                turn: Turn | None = self.turns.add(self._call(held, fact, who, units))
+                turn = self.turns.add(self._call(held, fact, who, units))
                 self._cover(view, units)
+                if turn is None:
+                    self._say(view, "the same call as another span has told")
+                    continue
                 if not fact.has_content and not fact.has_failed:
                     self._hint(view)
             else:
@@ -446,11 +454,45 @@ class Foreign:
             )
             self.lifetimes.touch(turn.owner, now, said_of_it)
             self._note(view, fact, turn)
-        for unit, fact in reversed(around):  # what the outermost tells counts
-            if not fact.has_failed:
-                self.turns.tell(unit, _answer_of(fact.output))
+        self._surround(around)
         yield from self.turns.overflow()
         yield from self.turns.finish(touched)
+
+    def _surround(self, around: Sequence[tuple[tuple[int, int], tuple[int, int], Enclosure]]) -> None:
+        """Agents and chains tell what was said and answered, the outermost what counts: each by its span and unit."""
+        for place, unit, fact in reversed(around):
+            if not fact.has_failed:
+                self.turns.tell(unit, _answer_of(fact.output))
+                if place == unit:
+                    self.turns.frame(unit, fact.given, fact.made)
+
+    def _agents_alone(
+        self, placed: Iterable[tuple[Held, Identity, list[Link]]], kept: Mapping[int, Fact]
+    ) -> dict[int, ModelCall]:
+        """Agents that tell what was said to them and what they answered, and whose calls of models nobody tells: as
+        the calls that they stand for."""
+        busy: set[int] = set()
+        agents: list[tuple[int, Enclosure, list[Link]]] = []
+        for held, _, units in placed:
+            fact = kept.get(held.view.span_id)
+            if isinstance(fact, ModelCall) or held.view.span_id in self._covered:
+                busy.update(link.span_id for link in units)
+            elif isinstance(fact, Enclosure) and fact.input and fact.output and not fact.has_failed:
+                agents.append((held.view.span_id, fact, units))
+        found: dict[int, ModelCall] = {}
+        for span_id, fact, units in agents:
+            outer = [kept.get(link.span_id) for link in units]
+            if span_id in busy or any(isinstance(each, Enclosure) and each.output for each in outer):
+                continue
+            if _answer_of(fact.output) is not None and history.read(fact.input).said:
+                found[span_id] = ModelCall(
+                    fact.input,
+                    fact.output,
+                    response_model=fact.model,
+                    usage=fact.usage,
+                    previous_response_id=fact.previous_response_id,
+                )
+        return found
 
     def _identity(self, held: Held) -> tuple[Identity, list[Link]]:
         """Whose a span is, and what stands above it."""
@@ -479,9 +521,10 @@ class Foreign:
     def _call(self, held: Held, fact: ModelCall, who: Identity, above: list[Link]) -> Call:
         view = held.view
         owner, alone = self._owners_of(view, who)
+        place = (view.trace_id, view.span_id)
         return Call(
-            span=(view.trace_id, view.span_id),
-            unit=self._unit(view, above),
+            span=place,
+            unit=self._unit(view, above) or (place if isinstance(held.reading.fact, Enclosure) else None),
             owner=owner,
             alone=alone,
             start=view.start,
@@ -581,6 +624,13 @@ class Foreign:
 _ANSWERS: Final = frozenset({"gen_ai.choice", "gen_ai.client.inference.operation.details"})
 """The log records that have a call's answer."""
 _MAX_HINTS: Final = 20
+
+
+def _may_be_told_elsewhere(spans: Iterable[Held]) -> bool:
+    """Whether the calls have no texts, but answers with ids: an SDK that traces itself, inside another instrumentation
+    whose span is in another trace and ends a moment later."""
+    calls = [held.reading.fact for held in spans if isinstance(held.reading.fact, ModelCall)]
+    return any(call.response_id for call in calls) and not any(call.has_content or call.has_failed for call in calls)
 
 
 def _size(view: SpanView) -> int:

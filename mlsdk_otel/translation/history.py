@@ -8,7 +8,7 @@ another call's answer led to goes on from there, whatever trace it is in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mlsdk_otel.translation.facts import Message, ToolRequest, ToolResult
@@ -29,6 +29,8 @@ class History:
         requests: The functions that were asked for in the current exchange.
         results: What they gave back.
         system: Stands for the system prompt.
+        later: What the user said after the last function of the current exchange: something new, if that was answered.
+        before: The place before the last exchange, and that: what was said, and the answer.
     """
 
     place: int = BEGINNING
@@ -38,6 +40,8 @@ class History:
     requests: tuple[ToolRequest, ...] = ()
     results: tuple[ToolResult, ...] = ()
     system: int = 0
+    later: tuple[str, ...] = ()
+    before: tuple[int, str, str] | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -61,6 +65,11 @@ class Answer:
     requests: tuple[ToolRequest, ...] = ()
     results: tuple[ToolResult, ...] = ()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was seen of it."""
+        return self.text is None and self.aside is None and not self.requests
+
 
 def exchange(utterance: str, answer: str) -> int:
     """Stands for an exchange."""
@@ -80,6 +89,7 @@ def both(last: int, done: int) -> int:
 def read(messages: Sequence[Message]) -> History:
     """Finds the place and what is new in the messages that a model was sent."""
     place, last, recent, system = BEGINNING, 0, 0, 0
+    before: tuple[int, str, str] | None = None
     said: list[str] = []
     current: list[Message] = []
     final: str | None = None
@@ -89,7 +99,8 @@ def read(messages: Sequence[Message]) -> History:
             continue
         if message.role == "user":
             if final is not None:
-                done = exchange(said[-1] if said else "", final)
+                before = (place, said[-1] if said else "", final)
+                done = exchange(*before[1:])
                 place, recent, last = after(place, done), both(last, done), done
                 said, current, final = [], [], None
             if message.text is not None and not _has_asked(current):
@@ -101,15 +112,36 @@ def read(messages: Sequence[Message]) -> History:
         current.append(message)
     if not said:
         said = [message.text for message in current if message.role == "user" and message.text is not None]
+    requests = tuple(request for message in current for request in message.requests)
     return History(
         place=place,
         last=last,
         recent=recent,
         said=tuple(said),
-        requests=tuple(request for message in current for request in message.requests),
-        results=tuple(result for message in current for result in message.results),
+        requests=requests,
+        results=_results(current, requests),
         system=system,
+        later=_later(current),
+        before=before,
     )
+
+
+def _results(current: Sequence[Message], requests: Sequence[ToolRequest]) -> tuple[ToolResult, ...]:
+    """What functions gave back; where no result has an id, they are in the order of the requests."""
+    found = tuple(result for message in current for result in message.results)
+    if len(found) != len(requests) or any(result.call_id or result.name for result in found):
+        return found
+    return tuple(replace(result, call_id=each.call_id) for result, each in zip(found, requests, strict=True))
+
+
+def _later(current: Sequence[Message]) -> tuple[str, ...]:
+    found: list[str] | None = None
+    for message in current:
+        if message.requests or message.results:
+            found = []
+        if found is not None and message.role == "user" and message.text is not None:
+            found.append(message.text)
+    return tuple(found or ())
 
 
 def _has_asked(current: Sequence[Message]) -> bool:
@@ -120,7 +152,7 @@ def answer(messages: Sequence[Message]) -> Answer:
     """What a model gave back; of several choices the first counts."""
     requests = tuple(request for message in messages for request in message.requests)
     results = tuple(result for message in messages for result in message.results)
-    texts = [message.text for message in messages if message.text is not None and message.role == "assistant"]
+    texts = [message.text for message in messages if message.role == "assistant" and (message.text or "").strip()]
     served = {result.call_id for result in results}
     if any(request.call_id not in served for request in requests):
         return Answer(aside=texts[0] if texts else None, requests=requests, results=results)

@@ -19,7 +19,8 @@ class Telling:
     """What there is to tell of a turn.
 
     Attributes:
-        functions: Those that ran, in order; of a turn without an answer that nothing more will come for, all.
+        functions: Those that ran, or that an answer waited for, in order; of a turn without an answer that nothing more
+            will come for, all.
         answering: The call that answered.
         usage: What the model that answered cost, in all calls of it.
         others: What the other models cost, or without an answer all of them: one for each call.
@@ -85,7 +86,11 @@ def telling(turn: Turn, *, with_all: bool = False) -> Telling:
     functions = [
         function
         for function in sorted(turn.functions, key=lambda function: function.moment)
-        if function.name and (function.is_known_to_have_run or (with_all and answering is None))
+        if function.name
+        and (
+            function.is_known_to_have_run
+            or (with_all if answering is None else function.moment <= answering.start)  # it was waited for
+        )
     ]
     same: list[Call] = []
     rest: list[Call] = []
@@ -101,14 +106,16 @@ def telling(turn: Turn, *, with_all: bool = False) -> Telling:
 
 
 def _is_same_model(call: Call, other: Call) -> bool:
+    own = {call.request_model, call.response_model} - {None}
     theirs = {other.request_model, other.response_model} - {None}
-    return call is other or call.request_model in theirs or call.response_model in theirs
+    return not own or not theirs or not own.isdisjoint(theirs)  # who names no model is not known to be another
 
 
 def _usage(calls: Sequence[Call], answering: Call) -> dict[str, Value]:
     """What calls of one model cost together; what none of them told is left out."""
     found: dict[str, Value] = {}
-    model = answering.response_model or answering.request_model
+    models = (call.response_model or call.request_model for call in (answering, *calls))
+    model = next((each for each in models if each is not None), None)
     if model is not None:
         found["model"] = model
     for name, field in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
-from mlsdk_otel.translation import history
+from mlsdk_otel.translation import framing, history
 from mlsdk_otel.translation.facts import ToolRequest, ToolResult, ToolRun, Usage
 from mlsdk_otel.translation.history import Answer, History
 from mlsdk_otel.translation.memory import remember
@@ -125,6 +125,7 @@ class Turn:
     Attributes:
         said: What the user said.
         end: The end of its last call or function, nanoseconds since 1970.
+        is_alone: Nothing tells whose it is.
     """
 
     number: int
@@ -138,10 +139,15 @@ class Turn:
     functions: list[Function] = field(default_factory=list)
     text: str | None = None
     """The answer that the agent around it told."""
+    framed: tuple[str, str] | None = None
+    """What was said and answered, where the model's texts have more around it."""
+    is_alone: bool = False
 
     @property
     def utterance(self) -> str | None:
         """What the user said, as one text."""
+        if self.framed is not None:
+            return self.framed[0]
         return "\n\n".join(text.strip() for text in self.said) if self.said else None
 
     @property
@@ -157,11 +163,14 @@ class Turn:
         last = [call for call in able if told and (call.answer.text or "").strip() == told]
         # A call beside the answer, of a guardrail say, is about other words than the user's.
         last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
-        return last[-1]
+        # Nor is one that was not told what had been said before.
+        return next((call for call in reversed(last) if call.history.place != history.BEGINNING), last[-1])
 
     @property
     def answer(self) -> str | None:
         """What was answered."""
+        if self.framed is not None:
+            return self.framed[1]
         answering = self.answering
         return None if answering is None else answering.answer.text or self.text
 
@@ -190,11 +199,14 @@ class Turns:
         self._of_session: OrderedDict[str, dict[int, None]] = OrderedDict()
         # Where conversations are: by the place after their last answer, and by the id of that answer.
         self._places: OrderedDict[int, list[Owner]] = OrderedDict()
+        self._left: OrderedDict[int, Owner] = OrderedDict()  # those that have gone on, the last from each place
         self._answers: OrderedDict[str, Owner] = OrderedDict()
-        self._answered_calls: OrderedDict[str, None] = OrderedDict()
+        self._told: OrderedDict[str, tuple[int, int, str | None]] = OrderedDict()  # start, end and text, by answer's id
+        self._answered_calls: OrderedDict[str, Owner] = OrderedDict()
         self._of_answer: OrderedDict[str, int] = OrderedDict()
         self._failed: OrderedDict[int, Owner] = OrderedDict()
         self._places_of_asking: OrderedDict[int, None] = OrderedDict()
+        self._unanswered: OrderedDict[int, int] = OrderedDict()
         self._given_up: list[Turn] = []
         self.fresh: list[str | int] = []
         """What became known that a call may wait for, see `missing`; whoever looks empties it."""
@@ -213,15 +225,18 @@ class Turns:
             return None
         unasked = self._unasked(past)
         if unasked is not None:
-            return None if self._asked_alike(call) else unasked
+            return None if self._asked_alike(call) or self._unanswered_there(call) is not None else unasked
         if len(past.said) > 1 and not self._failures_in(past):
             return _failure(past.place, past.said[:-1])
         if call.owner is not None:
             return None
         if call.previous_response_id is not None:
             return None if call.previous_response_id in self._answers else call.previous_response_id
-        is_known = past.place == history.BEGINNING or past.place in self._places or past.recent in self._places
-        return None if is_known else past.place
+        places = (self._places, self._left)
+        is_known = past.place == history.BEGINNING or any(
+            past.place in known or past.recent in known for known in places
+        )
+        return None if is_known or self._silent_before(call) is not None else past.place
 
     def _unasked(self, past: History) -> str | int | None:
         """A function of the current exchange that no call seen has asked for; where none has an id, all of them."""
@@ -244,9 +259,22 @@ class Turns:
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    def add(self, call: Call) -> Turn:
-        """Puts a call into its turn."""
-        turn = self._turn_of(call) or self._begin(call)
+    def add(self, call: Call) -> Turn | None:
+        """Puts a call into its turn; None for one that another span has told, in whatever trace that was."""
+        if self._is_told(call):
+            return None
+        if call.response_id is not None:
+            remember(self._told, call.response_id, (call.start, call.end, call.answer.text), self._max)
+        self._renew(call)
+        silent = self._silent_before(call)
+        if silent is not None and call.history.before is not None:
+            silent.text = call.history.before[2]
+            self._given_up.append(self._closed(silent))
+        turn = self._turn_of(call)
+        if turn is None:
+            turn = self._begin(call)
+        elif turn.is_alone and (owner := self._known_owner(call)) is not None:
+            self._move(turn, owner)
         if call.has_failed and turn.has_failed and call.usage == Usage():
             turn.calls.pop()  # tried again and again, it need not be kept again and again
         turn.calls.append(call)
@@ -257,13 +285,26 @@ class Turns:
             remember(self._of_unit, call.unit, turn.number, self._max)
         remember(self._of_trace, call.span[0], turn.number, self._max)
         self._pair(turn, call)
-        if any(request.call_id is None for request in call.answer.requests):
+        self._note_what_is_open(turn, call)
+        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
+        call.history = replace(call.history, requests=(), results=(), later=(), before=None)
+        call.answer = replace(call.answer, requests=(), results=())
+        self._note_how_it_ended(turn, call)
+        if len(turn.calls) >= _MAX_CALLS:
+            self._given_up.append(self._closed(turn))
+        return turn
+
+    def _note_what_is_open(self, turn: Turn, call: Call) -> None:
+        if not turn.is_answered and call.history.said and not call.has_failed:
+            remember(self._unanswered, _moment(call.history.place, call.history.said[-1]), turn.number, self._max)
+        if any(request.call_id is None for request in call.answer.requests) or (
+            call.answer.is_silent and not call.has_failed
+        ):
             asking = _asking(call.history)
             remember(self._places_of_asking, asking, None, self._max)
             self.fresh.append(asking)
-        # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
-        call.history = replace(call.history, requests=(), results=())
-        call.answer = replace(call.answer, requests=(), results=())
+
+    def _note_how_it_ended(self, turn: Turn, call: Call) -> None:
         if call.response_id is not None:
             remember(self._answers, call.response_id, turn.owner, self._max)
             remember(self._of_answer, call.response_id, turn.number, self._max)
@@ -272,9 +313,6 @@ class Turns:
             failure = _failure(call.history.place, call.history.said)
             remember(self._failed, failure, turn.owner, self._max)
             self.fresh.append(failure)
-        if len(turn.calls) >= _MAX_CALLS:
-            self._given_up.append(self._closed(turn))
-        return turn
 
     def run(self, run: Run) -> Turn | None:
         """Puts a function that ran into its turn; None for one whose turn nobody knows."""
@@ -308,6 +346,24 @@ class Turns:
         turn = self._open.get(self._of_unit.get(unit, -1))
         if turn is not None and text:
             turn.text = text
+            self._settle_on(turn, {text.strip()})
+
+    def _settle_on(self, turn: Turn, told: Collection[str]) -> None:
+        """What was said is what the call was told whose answer came out, not what one beside it was, of a guard say."""
+        for call in reversed(turn.calls):
+            if not call.has_failed and (call.answer.text or "").strip() in told:
+                turn.text = call.answer.text
+                if call.history.said and call.history.said[-1:] != turn.said[-1:]:
+                    turn.said, turn.history = self._unfailed(call), call.history
+                return
+
+    def frame(self, unit: tuple[int, int], given: object, made: object) -> None:
+        """The outermost agent or chain around a turn has ended: what it was given, and what came out of it."""
+        turn = self._open.get(self._of_unit.get(unit, -1))
+        if turn is not None and len(turn.calls) > 1 and turn.text is None and made is not None:
+            self._settle_on(turn, framing.texts(made))
+        if turn is not None and given is not None and turn.utterance is not None and turn.answer is not None:
+            turn.framed = framing.within(turn.utterance, turn.answer, given, made)
 
     def _turn_of(self, call: Call) -> Turn | None:
         """The open turn that a call goes on with."""
@@ -325,14 +381,58 @@ class Turns:
             if turn is not None and not _goes_beyond(turn, call):
                 return turn
         turn = self._open.get(self._of_trace.get(call.span[0], -1))
-        if turn is not None and _is_same_moment(turn, call):
+        if turn is not None and (_is_same_moment(turn, call) or _is_beside(turn, call)):
             return turn
         if call.owner is not None:
             for number in self._of_session.get(call.owner.session_id, {}):
                 turn = self._open[number]
                 if _may_be(turn, call) and _is_same_moment(turn, call):
                     return turn
-        return self._asked_without_ids(call)
+        return self._asked_without_ids(call) or self._unanswered_there(call)
+
+    def _unanswered_there(self, call: Call) -> Turn | None:
+        """The open turn that waits at the very words of a call, where the library shows no functions, or no ids."""
+        past = call.history
+        if call.owner is not None or not past.said or call.has_failed:
+            return None
+        turn = self._open.get(self._unanswered.get(_moment(past.place, past.said[-1]), -1))
+        if turn is None or turn.owner.is_joined or turn.is_answered or turn.has_failed:
+            return None
+        if past.place != history.BEGINNING or past.requests:
+            return turn
+        # Somebody else may begin with the same words, but then functions would be asked for again.
+        has_served = call.answer.text is not None and bool(turn.functions) and past.system == turn.history.system
+        return turn if has_served else None
+
+    def _is_told(self, call: Call) -> bool:
+        """Whether a call had the answer of another at the same time: what makes answers may use an id again later."""
+        known = self._told.get(call.response_id or "")
+        if known is None or call.start >= known[1] or call.end <= known[0]:
+            return False
+        return not call.has_content or call.answer.text == known[2]
+
+    def _renew(self, call: Call) -> None:
+        """An exchange that a function answered, as with structured output, is over when the user speaks again."""
+        past = call.history
+        if not past.later or any(request.call_id is None for request in past.requests):
+            return
+        asked = [request.call_id or "" for request in past.requests]
+        if any(self._of_call_id.get(call_id, -1) in self._open for call_id in asked):
+            return
+        owner = next((owner for each in asked if (owner := self._answered_calls.get(each)) is not None), None)
+        if call.owner is None and owner is not None and call.alone.user_id in (None, owner.user_id):
+            call.owner = replace(owner, user_id=call.alone.user_id or owner.user_id)
+        call.history = replace(past, said=past.later, later=(), requests=(), results=())
+
+    def _silent_before(self, call: Call) -> Turn | None:
+        """The open turn of the exchange before, of whose answer nothing was seen: the history tells it."""
+        before = call.history.before
+        if before is None or not before[2]:
+            return None
+        turn = self._open.get(self._unanswered.get(_moment(before[0], before[1]), -1))
+        if turn is None or turn.functions or turn.is_answered or turn.has_failed or not _may_be(turn, call):
+            return None
+        return turn
 
     def _asked_without_ids(self, call: Call) -> Turn | None:
         """The open turn whose functions' results a call brings, where nobody names the calls, as with Google's API."""
@@ -348,13 +448,15 @@ class Turns:
         return None
 
     def _begin(self, call: Call) -> Turn:
-        owner = self._owner_of(call)
-        return self._opened(
-            Turn(self._serial, owner, call.unit, call.history, self._unfailed(call), call.start, call.end)
-        )
+        owner = self._known_owner(call)
+        said = self._unfailed(call)
+        turn = Turn(self._serial, owner or call.alone, call.unit, call.history, said, call.start, call.end)
+        turn.is_alone = owner is None
+        return self._opened(turn)
 
     def _begin_with(self, run: Run) -> Turn:
         turn = Turn(self._serial, run.owner or run.alone, run.unit, History(), (), run.start, run.end)
+        turn.is_alone = run.owner is None
         if run.unit is not None:
             remember(self._of_unit, run.unit, turn.number, self._max)
         remember(self._of_trace, run.span[0], turn.number, self._max)
@@ -368,6 +470,21 @@ class Turns:
             self._given_up.append(self._closed(next(iter(self._open.values()))))
         return turn
 
+    def _move(self, turn: Turn, owner: Owner) -> None:
+        """A later call of a turn tells whose it is."""
+        self._leave_session(turn)
+        turn.owner, turn.is_alone = owner, False
+        self._of_session.setdefault(owner.session_id, {})[turn.number] = None
+        for call in turn.calls:
+            if call.response_id is not None:
+                remember(self._answers, call.response_id, owner, self._max)
+
+    def _leave_session(self, turn: Turn) -> None:
+        others = self._of_session[turn.owner.session_id]
+        del others[turn.number]
+        if not others:
+            del self._of_session[turn.owner.session_id]
+
     def _unfailed(self, call: Call) -> tuple[str, ...]:
         """What the user said; of several in a row without those that were answered by a failure."""
         said = call.history.said
@@ -380,29 +497,45 @@ class Turns:
                 return count
         return 0
 
-    def _owner_of(self, call: Call) -> Owner:
+    def _known_owner(self, call: Call) -> Owner | None:
+        """Whose a call is by its ids, or by what it goes on from."""
         if call.owner is not None:
             return call.owner
         past = call.history
         found = self._answers.get(call.previous_response_id or "")
         if found is None and past.place != history.BEGINNING:
-            found = self._at(past.place) or (self._at(past.recent) if past.recent else None)
+            found = self._going_on(past, call.alone.user_id)
         if found is None and (failures := self._failures_in(past)):
             found = self._failed[_failure(past.place, past.said[:failures])]
         if found is None:
-            return call.alone
+            return None
         return replace(
             found,
             user_id=call.alone.user_id or found.user_id,
             device_id=call.alone.device_id or found.device_id,
         )
 
-    def _at(self, place: int) -> Owner | None:
-        """The conversation that has come to a place; each of several that are alike goes on once."""
-        owners = self._places.get(place, [])
-        if len({owner.user_id for owner in owners}) > 1:
+    def _going_on(self, past: History, user_id: str | None) -> Owner | None:
+        """The conversation that has come to where a history ends; each of several that are alike goes on once."""
+        found = self._at(past.place, user_id) or (self._at(past.recent, user_id) if past.recent else None)
+        if found is None:
+            return None
+        for place in filter(None, (past.place, past.recent)):
+            owners = self._places.pop(place, [])
+            stay = [owner for owner in owners if owner.session_id != found.session_id]
+            if stay:
+                self._places[place] = stay
+            if len(stay) < len(owners):
+                remember(self._left, place, found, self._max)
+        return found
+
+    def _at(self, place: int, user_id: str | None) -> Owner | None:
+        """A conversation that is at a place, or else was; nobody's but this user's, where it is known."""
+        owners = self._places.get(place) or [owner for owner in (self._left.get(place),) if owner is not None]
+        owners = [owner for owner in owners if user_id is None or owner.user_id in (None, user_id)]
+        if len({owner.user_id for owner in owners}) > 1 and user_id is None:
             return None  # two users, and nothing tells which of them
-        return None if not owners else owners.pop(0) if len(owners) > 1 else owners[0]
+        return min(owners, key=lambda owner: owner.user_id is None, default=None)
 
     # -- functions ----------------------------------------------------------------------------------------------------
 
@@ -424,18 +557,27 @@ class Turns:
             if function in unnamed:
                 unnamed.remove(function)
             function.arguments = request.arguments if function.arguments is None else function.arguments
-        for result in past.results:
-            self._result(turn, result)
+        self._results(turn, past.results)
         for request in call.answer.requests:
             if request.call_id is None or _by_id(turn.functions, request.call_id) is None:
                 function = Function(request.name, request.call_id, request.arguments, call.end)
                 turn.functions.append(function)
                 self._name(turn, function)
-        for result in call.answer.results:
-            self._result(turn, result)
+        self._results(turn, call.answer.results)
+
+    def _results(self, turn: Turn, results: Sequence[ToolResult]) -> None:
+        left = [result for result in results if not self._result(turn, result)]
+        if not left:
+            return
+        # Some libraries name request and result differently; results come in the order of the requests.
+        waiting = [function for function in turn.functions if not function.has_result]
+        if len(waiting) == len(left) and not any(result.call_id in self._answered_calls for result in left):
+            for function, result in zip(waiting, left, strict=True):
+                _give(function, result)
 
     @staticmethod
-    def _result(turn: Turn, result: ToolResult) -> None:
+    def _result(turn: Turn, result: ToolResult) -> bool:
+        """Gives a function its result; False if there is none that it belongs to."""
         function = _by_id(turn.functions, result.call_id)
         if function is None:
             waiting = [function for function in turn.functions if not function.has_result]
@@ -443,9 +585,8 @@ class Turns:
             without = [function for function in waiting if result.call_id is None or function.call_id is None]
             function = next(iter(named or without), None)
         if function is not None and not function.has_result:
-            function.has_result = True
-            # What the model was told is the text of it; spans hold it in whatever form a library has.
-            function.result = function.result if result.result is None else result.result
+            _give(function, result)
+        return function is not None
 
     def _name(self, turn: Turn, function: Function) -> None:
         if function.call_id is not None:
@@ -491,24 +632,32 @@ class Turns:
 
     def _closed(self, turn: Turn) -> Turn:
         del self._open[turn.number]
-        others = self._of_session[turn.owner.session_id]
-        del others[turn.number]
-        if not others:
-            del self._of_session[turn.owner.session_id]
+        self._leave_session(turn)
         for function in turn.functions:
             if function.call_id is not None:
-                remember(self._answered_calls, function.call_id, None, self._max)
+                remember(self._answered_calls, function.call_id, turn.owner, self._max)
         answering = turn.answering
         if answering is not None and turn.said:
-            past = turn.history
-            done = history.exchange(turn.said[-1], answering.answer.text or "")
-            for place in filter(None, (history.after(past.place, done), history.both(past.last, done))):
-                owners = self._places.get(place, [])
-                if turn.owner.session_id not in [owner.session_id for owner in owners]:
-                    owners = [*owners, turn.owner][-_MAX_ALIKE:]
-                remember(self._places, place, owners, self._max)
-                self.fresh.append(place)
+            if answering.history.said[-1:] == turn.said[-1:]:
+                turn.history = answering.history  # a guard is told less of what was before
+            self._arrive(turn, turn.said[-1], answering.answer.text or turn.text or "")
+            if turn.framed is not None:
+                # Which of them is sent again is the application's choice.
+                self._arrive(turn, turn.framed[0], answering.answer.text or "")
+                if turn.framed[1] != answering.answer.text:
+                    self._arrive(turn, *turn.framed)
         return turn
+
+    def _arrive(self, turn: Turn, said: str, answer: str) -> None:
+        """The conversation of a turn is at the place after it."""
+        past = turn.history
+        done = history.exchange(said, answer)
+        for place in filter(None, (history.after(past.place, done), history.both(past.last, done))):
+            owners = self._places.get(place, [])
+            if turn.owner.session_id not in [owner.session_id for owner in owners]:
+                owners = [*owners, turn.owner][-_MAX_ALIKE:]
+            remember(self._places, place, owners, self._max)
+            self.fresh.append(place)
 
     def sizes(self) -> Sequence[int]:
         """How many of each kind of thing are held."""
@@ -518,11 +667,14 @@ class Turns:
             self._of_unit,
             self._of_trace,
             self._places,
+            self._left,
             self._answers,
+            self._told,
             self._answered_calls,
             self._of_answer,
             self._failed,
             self._places_of_asking,
+            self._unanswered,
         )
         return [len(memory) for memory in held]
 
@@ -530,6 +682,11 @@ class Turns:
 def _asking(past: History) -> int:
     """Stands for functions that were asked for at a place, of which no call has an id."""
     return hash(("asked", past.place, past.said))
+
+
+def _moment(place: int, said: str) -> int:
+    """Stands for words at a place."""
+    return hash(("said", place, said.strip()))
 
 
 def _failure(place: int, said: tuple[str, ...]) -> int:
@@ -549,6 +706,8 @@ def _goes_beyond(turn: Turn, call: Call) -> bool:
         return False
     done = history.exchange(turn.said[-1], answering.answer.text or "")
     past = call.history
+    if call.start < answering.end:
+        return False  # it cannot know that answer
     if past.place != history.BEGINNING:
         return past.place == history.after(turn.history.place, done) or past.last == done
     return call.previous_response_id is not None and call.previous_response_id == answering.response_id
@@ -569,12 +728,29 @@ def _is_same_moment(turn: Turn, call: Call) -> bool:
     return past.place != history.BEGINNING or past.system != turn.history.system
 
 
+def _is_beside(turn: Turn, call: Call) -> bool:
+    """Whether a call of the same trace is told the same words as a turn with another prompt, one of them without what
+    was said before: a guard, or a router."""
+    past = call.history
+    if not past.said or past.said[-1:] != turn.said[-1:] or past.system == turn.history.system:
+        return False
+    is_bare = history.BEGINNING in (past.place, turn.history.place)
+    return is_bare and not past.requests and not _goes_beyond(turn, call)
+
+
 def _has_nothing_to_wait_for(turn: Turn) -> bool:
     """Whether nobody can make a turn of it: nothing was captured, it has only failed, or only functions were seen."""
     if any(call.has_content for call in turn.calls):
-        # Not even a usage: a failure, or a stream that another span will tell of.
-        return not turn.functions and all(call.usage == Usage() for call in turn.calls)
+        # Not even a usage: a failure, or a stream that another span will tell of; a history may tell what was said.
+        is_empty = not turn.functions and all(call.usage == Usage() for call in turn.calls)
+        return is_empty and (turn.has_failed or not turn.said)
     return not any(function.call_id and not function.is_known_to_have_run for function in turn.functions)
+
+
+def _give(function: Function, result: ToolResult) -> None:
+    function.has_result = True
+    # What the model was told is the text of it; spans hold it in whatever form a library has.
+    function.result = function.result if result.result is None else result.result
 
 
 def _by_id(functions: Iterable[Function], call_id: str | None) -> Function | None:

@@ -55,7 +55,9 @@ def test_each_session_is_whole_up_to_what_was_too_young_and_ends_once(tmp_path: 
         for life in range(LIVES):
             last = _live(str(life), env, seconds=dice.uniform(0.2, age + 1), age=age)
             expected |= {f"{life}-{number}": last for number in range(SESSIONS)}
+        service.close_port()  # what the dead have asked and it has not looked at is not to be answered
         service.on_request(None)
+        service.reopen()
         done = child.run("from mlsdk.sync import Client\nClient().flush(60)", env=env, timeout=2 * PATIENCE)
         assert done.returncode == 0
         for session_id, last in expected.items():

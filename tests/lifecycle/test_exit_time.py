@@ -38,7 +38,7 @@ def exit_seconds(service: LocalMindlytics, program: str, **env: str) -> tuple[fl
 def test_a_name_server_that_does_not_answer_is_silence(service: LocalMindlytics) -> None:
     """Looking up blocks its thread for as long as it likes; nobody joins that thread."""
     program = "import socket, time\nsocket.getaddrinfo = lambda *_: time.sleep(60)\n" + RECORD
-    seconds, err, code = exit_seconds(service, program)
+    seconds, err, code = exit_seconds(service, program, **lifecycle.USUAL)
     assert (err, code) == (LOST, 0)
     assert seconds < 3 + BUSY
 
@@ -54,7 +54,7 @@ def test_the_budget_bounds_a_service_that_answers_slowly(service: LocalMindlytic
 @pytest.mark.timed
 def test_a_wait_that_the_service_asks_for_and_that_is_too_long_is_not_begun(service: LocalMindlytics) -> None:
     service.on_request(lambda _: Fault.answer(429, headers={"Retry-After": "30"}))
-    seconds, err, _ = exit_seconds(service, RECORD)
+    seconds, err, _ = exit_seconds(service, RECORD, **lifecycle.USUAL)
     assert err.endswith(LOST)
     assert seconds < 3 + BUSY
 

@@ -134,7 +134,9 @@ def test_callbacks_run_and_block_nobody(service: LocalMindlytics) -> None:
         asyncio.run(main())
     """
     ended = lifecycle.run(service, PATCHED + lifecycle.dedent(program), flags=())
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0, ended.err
+    assert "HTTP status 400" in ended.err  # the first refusal, and nothing else
+    assert ended.err.count("\n") == 1
     assert lifecycle.names(service.events()) == lifecycle.whole_session(1) * 3
 
 

@@ -102,6 +102,7 @@ def zero_code(service: LocalMindlytics, models: ModelStandIn, **more: str) -> di
             "MLSDK_API_KEY": "key",
             "MLSDK_PROJECT_ID": "shop",
             "MLSDK_SERVER_BASE": service.url,
+            "MLSDK_EXIT_TIMEOUT": "40",  # on a busy machine the service may be silent for seconds
             "OTEL_TRACES_EXPORTER": "mindlytics",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",

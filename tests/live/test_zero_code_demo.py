@@ -12,8 +12,11 @@ from comparison import differing, print_table
 
 from mlsdk.local import LocalMindlytics
 
-QUICK: Final = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "anthropic,langchain,openai_agents"}
-"""All that is installed here would be loaded, and most of it takes seconds."""
+QUICK: Final = {
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "anthropic,langchain,openai_agents",
+    "MLSDK_EXIT_TIMEOUT": "25",
+}
+"""All that is installed here would be loaded, and most of it takes seconds; so may the service on a busy machine."""
 
 pytestmark = pytest.mark.timeout(150)
 

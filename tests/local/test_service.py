@@ -393,15 +393,30 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals, tmp
         assert statuses == [429, 200, 403, 413]
 
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
+
+
+def test_in_development_mode_it_does_not_complain_of_a_busy_machine() -> None:
+    program = """
+        import time
+        import urllib.request
+        from mlsdk.local import LocalMindlytics
+
+        with LocalMindlytics() as service:
+            service.on_request(lambda request: time.sleep(0.2))
+            urllib.request.urlopen(f"{service.url}/local/stats").close()
+        """
+    ended = child.run(program, flags=["-X", "dev", "-W", "error"])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
         (["--fault", "often"], 2, "'often' is not a fault"),
-        (["--port", "65536"], 2, "invalid _port value"),
+        (["--port", "65536"], 2, "argument --port: '65536' is no port"),
+        (["--port", "http"], 2, "argument --port: 'http' is no port"),
         (["--db", "."], 1, "local Mindlytics: "),
     ],
 )

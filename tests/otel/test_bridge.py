@@ -8,10 +8,11 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import child
+from support import child, lifecycle
 from support.otel import arguments, lines, new_id, provider_with
 from support.sdk import PATIENCE, names
 
@@ -148,6 +149,21 @@ def test_a_span_that_cannot_be_translated_costs_no_other(
     assert "Traceback" not in caplog.text
 
 
+def test_an_event_that_makes_no_sense_is_told_once(
+    shared_service: LocalMindlytics, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = bridge_of(shared_service)
+    session_id = new_id()
+    turn = EventView("mindlytics.turn", 0, {"mindlytics.turn.user": "private text"})
+    bridge.ended([replace(view(session_id, "1"), events=(turn,)), view(session_id, "2", number=2)])
+    bridge.ended([replace(view(session_id, number=3), events=(turn, turn))])
+    assert arrive(shared_service, bridge, session_id) == ["2"]
+    assert bridge.stats()["unreadable_events"] == 3
+    (line,) = lines(caplog)
+    assert "mindlytics.turn: gen_ai.conversation.id: is missing" in line
+    assert "private text" not in caplog.text
+
+
 def test_before_send_may_make_spans_itself(shared_service: LocalMindlytics) -> None:
     project = new_id("p")
     session_id = new_id()
@@ -236,7 +252,7 @@ def test_a_forked_child_sends_its_own_and_the_parent_its_own(shared_service: Loc
         road,
         parent,
         forked,
-        env=shared_service.environment,
+        env=lifecycle.address(shared_service),
     )
     assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
     for session_id in (parent, forked):

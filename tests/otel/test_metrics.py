@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from support import child
+from support import child, lifecycle
 
 from mlsdk.config import Connection
 from mlsdk.local import LocalMindlytics
@@ -127,7 +127,7 @@ def test_a_meter_provider_that_is_set_later_sees_all_of_it(shared_service: Local
                         print(metric.name, point.value)
         """,
         reader,
-        env=shared_service.environment,
+        env=lifecycle.address(shared_service),
         flags=["-W", "error"],
     )
     assert done.stderr == ""

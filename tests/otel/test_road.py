@@ -18,13 +18,13 @@ from mlsdk_otel.road import Road
 def test_nothing_given_is_nothing_offered(shared_service: LocalMindlytics) -> None:
     road = Road("test", arguments(shared_service))
     assert road.carry([]) is None
-    assert road.flush(1.0) is True
+    assert road.flush(PATIENCE) is True
 
 
 def test_without_a_bridge_there_is_nothing_to_wait_for(caplog: pytest.LogCaptureFixture) -> None:
     road = Road("test", {})
     assert road.carry([]) is None
-    assert road.flush(1.0) is True
+    assert road.flush(PATIENCE) is True
     assert road.wait(Future()) is True
     assert len(lines(caplog)) == 1
 
@@ -39,7 +39,7 @@ def test_work_that_somebody_else_is_at_is_waited_for(shared_service: LocalMindly
         assert road.flush(0.01) is False
     finally:
         lock.release()
-    assert road.flush(1.0) is True
+    assert road.flush(PATIENCE) is True
 
 
 def test_the_senders_own_thread_never_waits(shared_service: LocalMindlytics) -> None:

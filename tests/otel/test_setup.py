@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider
-from support import child
+from support import child, lifecycle
 from support.otel import Spans, arguments, lines, new_id
 from support.sdk import client_of, names, sync_client_of
 
@@ -174,7 +174,7 @@ def test_the_global_provider_is_added_to_and_set_only_where_none_is(
 ) -> None:
     session_id = new_id()
     program = PROGRAM.format(first="", provider=OWN if sets_one else "", kept=sets_one, last="")
-    done = child.run(program, session_id, env=shared_service.environment, flags=["-W", "error"])
+    done = child.run(program, session_id, env=lifecycle.address(shared_service), flags=["-W", "error"])
     assert (done.stdout, done.stderr) == ("5\n", "")
     assert len(shared_service.events(session_id)) == 5
 
@@ -184,7 +184,7 @@ def test_it_works_without_the_instrumentation_package_and_the_instrumentor_says_
 ) -> None:
     session_id = new_id()
     program = PROGRAM.format(first=BLOCK, provider="", kept=False, last=NAMED)
-    done = child.run(program, session_id, env=shared_service.environment, flags=["-W", "error"])
+    done = child.run(program, session_id, env=lifecycle.address(shared_service), flags=["-W", "error"])
     assert done.stderr == ""
     assert done.stdout.startswith("5\n")
     assert "pip install 'mlsdk-otel[otel]'" in done.stdout
@@ -212,7 +212,7 @@ def test_open_sessions_end_at_exit_whatever_was_made_first(shared_service: Local
         session.track_conversation_turn(user="u", assistant="a")
         """,
         session_id,
-        env=shared_service.environment,
+        env=lifecycle.address(shared_service),
         flags=["-W", "error"],
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -255,7 +255,7 @@ def test_open_sessions_end_in_multiprocessing_children(shared_service: LocalMind
         """,
         session_id,
         reader,
-        env=shared_service.environment,
+        env=lifecycle.address(shared_service),
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
     assert names(shared_service.events(session_id)) == ["start_session", "E", "end_session"]

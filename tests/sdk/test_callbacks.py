@@ -24,7 +24,7 @@ from mlsdk.callbacks import MAX_WAITING, CallbackRunner
 from mlsdk.waiting import running_loop
 
 T = TypeVar("T")
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")
 
@@ -428,7 +428,7 @@ def test_posting_does_not_wait_for_a_callback_that_hangs() -> None:
         began = time.monotonic()
         for number in range(2000):
             runner.post(number)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < PATIENCE / 2
     gate.set()
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support import child
@@ -97,6 +97,7 @@ def test_the_process_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -
         ("http://[::1]:3001", "ws://[::1]:4001"),
         ("https://mindlytics.example.com:8443", "wss://mindlytics.example.com:8443"),
         ("http://http.app.example.com", "ws://http.app.example.com"),
+        ("HTTP://localhost:3000", "ws://localhost:4000"),
     ],
 )
 def test_the_websocket_of_a_server(server: str, websocket: str) -> None:
@@ -138,7 +139,11 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"server_endpoint": "http://host:port"}, "server_endpoint"),
         ({"server_endpoint": "http://host:99999"}, "server_endpoint"),
         ({"server_endpoint": "http://[::1"}, "server_endpoint"),
-        ({"server_endpoint": "https://someone:secret@app.mindlytics.ai"}, "server_endpoint"),
+        ({"server_endpoint": "http://local host:3000"}, "server_endpoint"),
+        ({"server_endpoint": "http://host/?key=value"}, "server_endpoint"),
+        ({"server_endpoint": "http://host/#part"}, "server_endpoint"),
+        ({"server_endpoint": "http://user:password@host"}, "server_endpoint"),
+        ({"wss_endpoint": "ws://user:password@host"}, "wss_endpoint"),
         ({"wss_endpoint": "https://wss.mindlytics.ai"}, "wss_endpoint"),
         ({"wss_endpoint": "wss://someone@wss.mindlytics.ai"}, "wss_endpoint"),
         ({"proxy": "socks5://proxy"}, "proxy"),
@@ -155,6 +160,8 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"queue_bytes": 0}, "queue_bytes"),
         ({"enabled": "maybe"}, "enabled"),
         ({"enabled": 2}, "enabled"),
+        ({"debug": "loudly"}, "debug"),
+        ({"debug": []}, "debug"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(arguments: dict[str, Any], named: str) -> None:
@@ -162,9 +169,23 @@ def test_an_argument_that_cannot_be_used_is_named(arguments: dict[str, Any], nam
         settings(**arguments)
 
 
-@pytest.mark.parametrize(("given", "enabled"), [("false", False), ("0", False), ("true", True), (False, False)])
-def test_enabled_may_come_as_text(given: Any, enabled: bool) -> None:
+SWITCHES = [("false", False), ("0", False), ("true", True), (False, False), (0, False), (1, True)]
+
+
+@pytest.mark.parametrize(("given", "enabled"), [*SWITCHES, ("", True)])
+def test_enabled_may_come_as_text_or_number(given: Any, enabled: bool) -> None:
     assert settings(enabled=given).enabled is enabled
+
+
+@pytest.mark.parametrize(("given", "debug"), [*SWITCHES, ("no", False), ("", False), (None, False)])
+def test_debug_may_come_as_text_or_number(given: Any, debug: bool) -> None:
+    assert settings(debug=given).debug is debug
+
+
+def test_debug_as_text_that_is_false_logs_nothing() -> None:
+    with fresh_loggers() as ours:
+        Client(**GIVEN, enabled=False, debug=cast("Any", "no"))
+        assert (ours.level, ours.handlers) == (logging.NOTSET, [])
 
 
 @pytest.mark.parametrize(
@@ -193,10 +214,14 @@ def test_what_no_header_can_carry_is_refused_and_not_shown(argument: str, text: 
     assert "secret" not in str(problem.value)
 
 
-def test_a_proxys_password_is_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="proxy") as problem:
-        settings(proxy="socks5://user:password@proxy")
-    assert "password" not in str(problem.value)
+@pytest.mark.parametrize(
+    ("argument", "address"),
+    [("proxy", "socks5://user:secret@proxy"), ("server_endpoint", "https://user:secret@host")],
+)
+def test_a_password_in_an_address_is_not_shown(argument: str, address: str) -> None:
+    with pytest.raises(ConfigurationError, match=argument) as problem:
+        settings(**{argument: address})
+    assert "secret" not in str(problem.value)
 
 
 def test_no_key_nor_password_in_a_repr() -> None:

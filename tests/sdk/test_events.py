@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from support import child
 
 from mlsdk import InvalidEventError, events, models
@@ -86,6 +87,30 @@ def test_whatever_is_made_is_valid_and_survives_json(event: Event) -> None:
     assert model is not None
     model.model_validate(decoded, strict=True)
     assert decoded.keys() <= model.model_fields.keys()
+
+
+field_names = st.sampled_from([*models.TurnPropertiesModel.model_fields, *models.FunctionPropertiesModel.model_fields])
+
+
+@given(st.booleans(), field_names.filter(lambda name: name not in ("user", "assistant", "name")), scalars)
+def test_a_property_under_the_name_of_a_field_is_what_the_service_takes_there(
+    is_turn: bool, field: str, value: Any
+) -> None:
+    model = models.TurnPropertiesModel if is_turn else models.FunctionPropertiesModel
+    own = {"user": "Hello", "assistant": "Good morning"} if is_turn else {"name": "find"}
+
+    def make() -> Event:
+        make_one: Any = events.turn if is_turn else events.function_call
+        made: Event = make_one(WHO, WHEN, conversation_id="talk-1", properties={field: value}, **own)
+        return made
+
+    try:
+        model.model_validate({**own, field: value}, strict=True)
+    except ValidationError:
+        with pytest.raises(InvalidEventError, match=f"^{field}: "):
+            make()
+    else:
+        assert make()["properties"] == {**own, field: value}
 
 
 @given(made.filter(lambda event: any(isinstance(field, dict) for field in event.values())))

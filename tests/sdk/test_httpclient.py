@@ -97,7 +97,7 @@ def test_a_fault_that_lasts_longer_than_anybody_waits_is_an_answer(service: Loca
     began = time.monotonic()
 
     assert ask(service, url=QUEUE, data=EVENT) == {"errored": True, "status": 503, "message": "come back later"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
 
 
 @pytest.mark.timed
@@ -114,7 +114,7 @@ def test_an_outage_is_an_answer_in_time(service: LocalMindlytics, monkeypatch: p
 
     assert (answer["errored"], answer["status"]) == (True, -1)
     assert answer["message"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 9
 
 
 def test_a_cut_connection_is_tried_again(service: LocalMindlytics) -> None:

@@ -117,6 +117,7 @@ def test_live_events_need_a_service() -> None:
         asyncio.run(client.start_listening(on_event=print))
 
 
+@pytest.mark.lifecycle
 def test_no_thread_is_started_and_nothing_is_said() -> None:
     result = child.run(
         """

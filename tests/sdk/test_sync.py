@@ -50,6 +50,28 @@ def test_every_method_takes_the_same_arguments_and_none_is_a_coroutine(ours: typ
         assert not inspect.iscoroutinefunction(inspect.unwrap(getattr(ours, name), stop=lambda f: True)), name
 
 
+def test_what_can_be_set_can_be_set_here_too() -> None:
+    def settable(owner: type) -> set[str]:
+        return {name for name in public(owner) if getattr(getattr(owner, name, None), "fset", None) is not None}
+
+    assert settable(mlsdk.sync.Session) == settable(Session) == {"id", "device_id"}
+    assert settable(mlsdk.sync.Client) == settable(Client)
+
+
+def test_later_events_carry_ids_that_are_set(service: LocalMindlytics) -> None:
+    with sync_client_of(service) as client, client.create_session(device_id="d") as session:
+        session.id, session.device_id = "jj", "e"
+        session.track_event(event="Seen")
+        with pytest.raises(InvalidEventError, match="id"):
+            session.id = ""
+        assert (session.id, session.device_id) == ("jj", "e")
+    assert [(event.get("user_id"), event["device_id"]) for event in service.events()] == [
+        (None, "d"),
+        ("jj", "e"),
+        ("jj", "e"),
+    ]
+
+
 def test_all_is_what_is_public() -> None:
     assert mlsdk.sync.__all__ == ["Client", "Session"]
 

@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=100,
             check=False,
         )
 
@@ -99,6 +99,29 @@ def test_a_client_without_arguments_sends_to_the_service(mindlytics: LocalMindly
     found = the_session(mindlytics)
     assert (found.session_id, found.is_open) == (session.session_id, False)
     assert transcript(found) == transcript(found.conversations[0]) == [("hi", "hello")]
+
+
+@pytest.fixture
+def a_machine_with_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Whatever a developer's shell or a pipeline has for the real service."""
+    nowhere = "http://127.0.0.1:9"
+    for name in ("HTTP_PROXY", "http_proxy", "MLSDK_PROXY"):
+        monkeypatch.setenv(name, nowhere)
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.setenv("MLSDK_DISABLED", "true")
+    monkeypatch.setenv("MLSDK_SPOOL_DIR", str(tmp_path / "spool"))
+    return tmp_path / "spool"
+
+
+def test_what_the_machine_is_set_to_is_not_in_the_way(
+    a_machine_with_settings: Path, mindlytics: LocalMindlytics
+) -> None:
+    seen = []
+    with Client(flush_timeout=10).create_session(device_id="web", on_event=seen.append) as session:
+        session.track_event(event="Opened")
+    assert [event.event for event in the_session(mindlytics).events] == ["Opened"]
+    assert seen[-1].event == "Session Ended"
+    assert not a_machine_with_settings.exists()
 
 
 def test_each_test_has_a_service_of_its_own(mindlytics: LocalMindlytics) -> None:

@@ -37,7 +37,7 @@ def run(
     *arguments: str,
     flags: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end and return output and exit code; after ``timeout`` seconds kill the child and raise."""
     return subprocess.run(
@@ -50,6 +50,15 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    """The next line of a program's output, and nothing after it: `communicate` knows of nothing that was read ahead."""
+    assert running.stdout is not None
+    found = b""
+    while not found.endswith(b"\n") and (byte := os.read(running.stdout.fileno(), 1)):
+        found += byte
+    return found.decode()
 
 
 @contextlib.contextmanager

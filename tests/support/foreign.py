@@ -90,10 +90,12 @@ class App:
         arguments = place.pop("arguments", None)
         self.tell(ToolRun(name, call_id, arguments, result), place.pop("identity", None), **place)
 
-    def agent(self, span_id: int, answer: str | None = None, **place: Any) -> None:
+    def agent(self, span_id: int, answer: str | None = None, *sent: Message, **place: Any) -> None:
         """An agent ends."""
         output = () if answer is None else (bot(answer),)
-        self.tell(Enclosure(agent="agent", output=output), None, span_id=span_id, **place)
+        fields = {key: place.pop(key) for key in ("model", "usage", "has_failed") if key in place}
+        fact = Enclosure(agent="agent", input=sent, output=output, **fields)
+        self.tell(fact, place.pop("identity", None), span_id=span_id, **place)
 
     def tell(
         self,

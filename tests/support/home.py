@@ -13,7 +13,7 @@ from mlsdk.delivery.host import Drainable
 from mlsdk.delivery.pipeline import Delivery
 from support.delivery import ScriptedTransport
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds after which a test gives up waiting."""
 KEY: Final = "the-secret-key"
 

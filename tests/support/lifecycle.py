@@ -19,6 +19,9 @@ STRICT: Final = ("-X", "dev", "-W", "error")
 PATIENCE: Final = 50.0
 """Seconds after which a program counts as hanging; the machine may be busy."""
 
+USUAL: Final = {"MLSDK_EXIT_TIMEOUT": "10"}
+"""For programs that have the default budget at their end: two seconds without an answer, ten in all."""
+
 
 def dedent(source: str) -> str:
     """Indented source text that is to follow other text which is not."""
@@ -26,9 +29,13 @@ def dedent(source: str) -> str:
 
 
 def address(service: LocalMindlytics) -> dict[str, str]:
-    """The variables that lead a program to the service, by host name: names resolve differently at exit."""
+    """The variables that lead a program to the service, by host name: names resolve differently at exit.
+
+    At their end programs may take longer than usual, because a busy machine may: see `USUAL`.
+    """
     name = f"localhost:{service.port}"
-    return {**service.environment, "MLSDK_SERVER_BASE": f"http://{name}", "MLSDK_WSS_BASE": f"ws://{name}"}
+    found = {"MLSDK_SERVER_BASE": f"http://{name}", "MLSDK_WSS_BASE": f"ws://{name}"}
+    return {**service.environment, **found, "MLSDK_EXIT_TIMEOUT": "40"}
 
 
 @dataclass
@@ -60,8 +67,7 @@ def ready(
 ) -> Iterator[subprocess.Popen[str]]:
     """A program that has printed that it is ready for what is to be done to it."""
     with child.started(program, flags=flags, env={**address(service), **(env or {})}) as running:
-        assert running.stdout is not None
-        line = running.stdout.readline()
+        line = child.line(running)
         if line != "ready\n":
             raise AssertionError(line + rest_of(running)[1])
         yield running

@@ -14,11 +14,15 @@ from aiohttp import web
 from mlsdk.config import Connection
 from mlsdk.delivery.host import host
 from mlsdk.errors import MindlyticsError
-from mlsdk.live.listener import Listener
+from mlsdk.live.listener import Listener, Timing
+from mlsdk.local import ports
 from mlsdk.models import MLEvent
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 60.0
 """Seconds after which a test gives up waiting."""
+
+PATIENT: Final = Timing(connect=PATIENCE, heartbeat=2 * PATIENCE)
+"""For a listener that must not take a machine that stands still for a service that does."""
 
 Script = Callable[[web.Request, web.WebSocketResponse, int], Awaitable[None]]
 Answer = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
@@ -97,13 +101,15 @@ class LiveServer:
         application.router.add_get("/live", self._socket)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        assert runner.server is not None
+        listening = ports.listening("127.0.0.1", 0)
+        self.base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = await asyncio.get_running_loop().create_server(runner.server, sock=listening)
         try:
             yield
         finally:
-            for connection in list(getattr(runner.server, "connections", ())):
+            await ports.end([server])
+            for connection in runner.server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
             await runner.cleanup()
@@ -123,6 +129,7 @@ def served(server: Any) -> Iterator[Any]:
     def run() -> None:
         try:
             loop.run_until_complete(main())
+            loop.run_until_complete(_quiet(loop))
         finally:
             loop.close()
 
@@ -135,6 +142,14 @@ def served(server: Any) -> Iterator[Any]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+async def _quiet(loop: asyncio.SelectorEventLoop) -> None:
+    """Let connections that are about to close do so; one that the loop leaves open is complained of."""
+    for _ in range(500):
+        if len(loop._selector.get_map()) <= 1:  # type: ignore[attr-defined]  # the loop's own pipe
+            return
+        await asyncio.sleep(0.01)
 
 
 @dataclass(slots=True)
@@ -179,7 +194,13 @@ def listening(
     `at_event` is given the listener at every event: one may come before the block has a name for it.
     """
     heard = Heard()
-    given = {"jitter": lambda: 0.0, "on_event": heard.on_event, "on_error": heard.on_error, **options}
+    given = {
+        "jitter": lambda: 0.0,
+        "timing": PATIENT,
+        "on_event": heard.on_event,
+        "on_error": heard.on_error,
+        **options,
+    }
     if at_event is not None:
         given["on_event"] = lambda _: at_event(listener)
     listener = Listener(connection, session_id=session_id, **given)

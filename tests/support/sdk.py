@@ -17,7 +17,7 @@ from mlsdk.memory import FakeClock, MemoryDelivery
 from mlsdk.session import Surroundings
 from mlsdk.waiting import Suspending
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 60.0
 """Seconds after which a test gives up waiting."""
 
 KEY: Final = "secret-api-key"

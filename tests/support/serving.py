@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from mlsdk.local import ports
+
 PATIENCE: Final = 60.0
 
 
@@ -26,9 +28,9 @@ class Server:
 @contextmanager
 def serving(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[Server]:
     """Runs a server until the block is left, then stops it by SIGTERM; `PORT` in the command is its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
-    with tempfile.TemporaryFile("w+") as output:
+    # Kept meanwhile: a server may share a port with a socket that does not listen, and nobody else gets it.
+    with ports.kept("127.0.0.1", 0) as kept, tempfile.TemporaryFile("w+") as output:
+        port = int(kept.getsockname()[1])
         process = subprocess.Popen(
             [part.replace("PORT", str(port)) for part in command],
             env=dict(variables),

@@ -34,7 +34,20 @@ _PREVIOUS: Final = (
     "gen_ai.openai.request.previous_response_id",
     "previous_response_id",
 )
-REDACTED: Final = "__REDACTED__"
+_GIVEN: Final = (
+    "input.value",
+    "traceloop.entity.input",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+    "gen_ai.prompt",
+)
+_MADE: Final = (
+    "output.value",
+    "traceloop.entity.output",
+    "langfuse.observation.output",
+    "mlflow.spanOutputs",
+    "gen_ai.completion",
+)
 
 
 def usage(attributes: Attributes) -> Usage:
@@ -93,14 +106,19 @@ def enclosure(
     view: SpanView, *, agent: object = None, sent: Iterable[Message] = (), answer: Iterable[Message] = ()
 ) -> Reading:
     """A span around model calls."""
+    own = view.attributes
     around = Enclosure(
         agent=reading.name(agent),
         input=tuple(sent),
         output=tuple(answer),
         has_failed=has_failed(view),
-        previous_response_id=previous_response(view.attributes),
+        previous_response_id=previous_response(own),
+        model=reading.name(own.get(names.RESPONSE_MODEL) or own.get(names.REQUEST_MODEL)),
+        usage=usage(own),
+        given=messages.first(own, _GIVEN),
+        made=messages.first(own, _MADE),
     )
-    return Reading(around, identity.of(view.attributes))
+    return Reading(around, identity.of(own))
 
 
 def previous_response(attributes: Attributes) -> str | None:
@@ -126,7 +144,7 @@ def indexed(attributes: Attributes, prefix: str, *, role: str) -> tuple[Message,
         if isinstance(calls := row.get("tool_calls"), Mapping):
             held["tool_calls"] = flattened.rows(calls)
         if isinstance(content, Mapping):
-            held["content"] = flattened.rows(content)
+            held["content"] = flattened.rows(content) or content
         found.append(held)
     return messages.history(found, role=role)
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mlsdk_otel import attributes as names
-from mlsdk_otel.translation.conventions import calls, genai_events, messages, reading
+from mlsdk_otel.translation.conventions import calls, genai_events, messages, payloads, reading
 from mlsdk_otel.translation.facts import Message, Reading
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
-MARKERS: Final = frozenset({names.OPERATION})
+_PYDANTIC: Final = frozenset({names.TOOL_NAME, "pydantic_ai.all_messages", "all_messages_events"})
+"""Of agents and functions of pydantic-ai up to 1.x, which name no operation."""
+MARKERS: Final = frozenset({names.OPERATION, *_PYDANTIC})
 
 MODEL_CALLS: Final = frozenset(
     {
@@ -36,6 +38,8 @@ MODEL_CALLS: Final = frozenset(
         "responses",
         "response",
         "messages",
+        "llm_request",
+        "inference",
     }
 )
 TOOL_RUNS: Final = frozenset({"execute_tool", "tool", "tool_call"})
@@ -57,12 +61,16 @@ NOT_SPOKEN: Final = frozenset(
 _IS_GOOGLE: Final = "gcp.vertex.agent.event_id"
 _MERGED: Final = "(merged tools)"
 """Google's kit repeats several runs in one more span."""
+_REQUEST_TYPE: Final = "llm.request.type"
+"""OpenLLMetry's, which says it more surely than its operations of some months."""
 _NO_ID: Final = "<not specified>"
+_PAYLOAD_SENT: Final = "gen_ai.prompt"
+_PAYLOAD_ANSWER: Final = "gen_ai.completion"
 
 
 def claims(view: SpanView) -> bool:
-    """Whether a span names an operation of the conventions."""
-    return names.OPERATION in view.attributes
+    """Whether a span names an operation of the conventions, or is an agent or a function that names none."""
+    return not MARKERS.isdisjoint(view.attributes)
 
 
 def read(view: SpanView) -> Reading | None:
@@ -71,9 +79,9 @@ def read(view: SpanView) -> Reading | None:
     operation = (reading.text(own.get(names.OPERATION)) or "").lower()
     if operation in NOT_SPOKEN:
         return None
-    if operation in MODEL_CALLS:
+    if operation in MODEL_CALLS or own.get(_REQUEST_TYPE) in ("chat", "completion"):
         return _model_call(view)
-    if operation in TOOL_RUNS:
+    if operation in TOOL_RUNS or (not operation and names.TOOL_NAME in own):
         return _tool_run(view)
     sent, answer = exchange(view)
     if not sent and not answer:
@@ -119,6 +127,10 @@ def _holders(view: SpanView) -> Iterator[Attributes]:
 
 def _model_call(view: SpanView) -> Reading:
     sent, answer = exchange(view)
+    own = view.attributes
+    # LangSmith and others have the request and the answer of the service as they were.
+    sent = sent or payloads.said(own.get(_PAYLOAD_SENT), role="user")
+    answer = answer or payloads.said(own.get(_PAYLOAD_ANSWER), role="assistant")
     return calls.model_call(view, sent, answer)
 
 
@@ -128,13 +140,21 @@ def _tool_run(view: SpanView) -> Reading | None:
         return None
     told = genai_events.tool(view)
     arguments = messages.first(
-        own, (names.TOOL_ARGUMENTS, "gcp.vertex.agent.tool_call_args", "gen_ai.tool.arguments", "tool_arguments")
+        own,
+        (
+            names.TOOL_ARGUMENTS,
+            "gcp.vertex.agent.tool_call_args",
+            "gen_ai.tool.arguments",
+            "tool_arguments",
+            _PAYLOAD_SENT,
+        ),
     )
     result = messages.first(
-        own, (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response")
+        own,
+        (names.TOOL_RESULT, "gcp.vertex.agent.tool_response", "gen_ai.tool.output", "tool_response", _PAYLOAD_ANSWER),
     )
     call_id = own.get(names.TOOL_CALL_ID)
-    arguments, result, call_id = _langchain(arguments, result, call_id)
+    arguments, result, call_id = unwrapped(arguments, result, call_id)
     if _IS_GOOGLE in own and isinstance(result, str):
         result = messages.result(messages.loaded(result))
     if call_id == _NO_ID:
@@ -154,8 +174,8 @@ def _named_by(view: SpanView) -> str | None:
     return named or None
 
 
-def _langchain(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
-    """OpenLLMetry wraps arguments and results as LangChain's callbacks have them."""
+def unwrapped(arguments: object, result: object, call_id: object) -> tuple[object, object, object]:
+    """OpenLLMetry and LangSmith wrap arguments and results as LangChain's callbacks have them."""
     given = reading.mapping(arguments) if isinstance(arguments, str) else None
     if given and "inputs" in given and ("input_str" in given or "kwargs" in given):
         kwargs = given.get("kwargs")
@@ -168,6 +188,9 @@ def _langchain(arguments: object, result: object, call_id: object) -> tuple[obje
         if isinstance(inner, Mapping):
             call_id = call_id or inner.get("tool_call_id")
             result = messages.result(inner.get("content"))
+        elif "tool_call_id" in output:
+            call_id = call_id or output["tool_call_id"]
+            result = messages.result(output.get("content"))
     elif came and set(came) <= {"output", "kwargs"} and isinstance(came.get("output"), str):
         result = came["output"]
     return arguments, result, call_id

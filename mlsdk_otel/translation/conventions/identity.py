@@ -25,6 +25,7 @@ _FREE_FORM: Final = (
     "traceloop.association.properties.",
     "ai.telemetry.metadata.",
     "langfuse.trace.metadata.",
+    "langsmith.metadata.",
     "metadata.",
 )
 _METADATA: Final = "metadata"

@@ -8,11 +8,11 @@ cannot be understood says nothing.
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard
-
-import orjson
 
 from mlsdk_otel.translation.conventions import reading
 from mlsdk_otel.translation.facts import Message, ToolRequest, ToolResult
@@ -32,6 +32,7 @@ _ROLES: Final[Mapping[str, str]] = {
     "model": "assistant",
     "systemmessage": "system",
     "toolmessage": "tool",
+    "unknown": "tool",  # what OpenLLMetry's LangChain up to 0.3x calls results of functions
 }
 _REQUESTS: Final = frozenset(
     {
@@ -82,6 +83,12 @@ _CALL_IDS: Final = ("call_id", "tool_call_id", "tool_use_id", "toolCallId", "too
 _ARGUMENTS: Final = ("arguments", "args", "input", "parameters", "params")
 _ANSWERS: Final = ("response", "result", "content", "output", "parts")
 _JSON_OF_MESSAGES: Final = ('[{"', '[ {"', '[{ "', "[\n", '{"role"', '{"messages"', '{"content')
+_SHOWN: Final = ("ResponseFunctionToolCall(", "{'annotations': ")
+_STRING: Final = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_SHOWN_CALL: Final = re.compile(
+    rf"ResponseFunctionToolCall\(arguments={_STRING}, call_id={_STRING}, name={_STRING}", re.DOTALL
+)
+_JSON_OF_PARTS: Final = ('[{"type":', '[{"text":', '[{"toolResult":', '[{"toolUse":')
 _MAX_DEPTH: Final = 6
 
 
@@ -90,8 +97,8 @@ def loaded(raw: object) -> object:
     if not isinstance(raw, str | bytes | bytearray):
         return raw
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        return reading.parsed(raw)
+    except ValueError:
         return reading.text(raw)
 
 
@@ -172,7 +179,7 @@ def _usual(raw: Mapping[str, object]) -> Message | None:
     if type(part) is not dict or len(part) != len(_USUAL_PART) or part.get("type") != "text":
         return None
     text = part.get("content")
-    return Message(str(role), text) if type(text) is str else None
+    return Message(str(role), text) if type(text) is str and not text.startswith(_SHOWN) else None
 
 
 def parts_text(raw: object) -> str | None:
@@ -236,7 +243,8 @@ class _Parts:
         if isinstance(raw, str):
             held = _blocks(raw)
             if held is None:
-                self.texts.append(raw)
+                if not (raw.startswith(_JSON_OF_PARTS) and isinstance(loaded(raw), str)):
+                    self.texts.append(raw)  # else it is JSON that was cut, as in `history`
                 return
             raw = held
         if isinstance(raw, Mapping):
@@ -263,7 +271,11 @@ class _Parts:
             self.request(part)
         elif kind in _TEXTS or (not kind and isinstance(first(part, ("text", "content")), str)):
             if not part.get("thought") and isinstance(said := first(part, ("content", "text", "value", kind)), str):
-                self.texts.append(said)
+                shown = _shown(said)
+                if isinstance(shown, str):
+                    self.texts.append(shown)
+                else:
+                    self._add_typed(shown)
         elif kind not in _THOUGHTS and (named := _named(kind, part)):
             self.texts.append(f"[{named}]")
 
@@ -293,6 +305,22 @@ class _Parts:
         return Message(role, text, tuple(self.requests), tuple(self.results))
 
 
+def _shown(text: str) -> str | Mapping[str, object]:
+    """What a text is that shows an object of OpenAI's client as Python does, as the first of OpenTelemetry's
+    instrumentations of OpenAI's Agents wrote them; any other text as it is."""
+    if not text.startswith(_SHOWN):
+        return text
+    if (call := _SHOWN_CALL.match(text)) is not None:
+        arguments, call_id, name = (literal_eval(held) for held in call.groups())
+        return {"type": "function_call", "arguments": arguments, "call_id": call_id, "name": name}
+    try:
+        part = literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    is_text = isinstance(part, dict) and part.get("type") == "output_text" and isinstance(part.get("text"), str)
+    return str(part["text"]) if is_text else text
+
+
 def _name(raw: object) -> str | None:
     """The name of a function, without the quotes that CrewAI's instrumentation leaves around it."""
     read = reading.text(raw)
@@ -309,7 +337,8 @@ def _tool(raw: Mapping[str, object]) -> Message:
     if parts.results:
         named = reading.name(raw.get("name"))
         return Message("tool", results=tuple(replace(given, name=given.name or named) for given in parts.results))
-    said = _result(content, _MAX_DEPTH)
+    blocks = _blocks(content) if isinstance(content, str) else None
+    said = _result(blocks if blocks and all(map(_is_text_block, blocks)) else content, _MAX_DEPTH)
     call_id = reading.identifier(first(raw, _CALL_IDS))
     return Message("tool", results=(ToolResult(call_id, reading.name(first(raw, _NAMES)), said),))
 

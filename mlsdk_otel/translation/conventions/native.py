@@ -278,8 +278,9 @@ class _Reader:
             self._loss.dropped_attributes += event.dropped_attributes
             try:
                 found.append(reader(self, event))
-            except InvalidEventError:
+            except InvalidEventError as problem:
                 self._loss.events += 1
+                self._loss.why = self._loss.why or f"{event.name}: {problem.message}"
         return found
 
     def _of(self, event: EventView) -> tuple[Common, int]:
@@ -311,15 +312,21 @@ class _Reader:
             return self._conversation_id
         return reading.identifier(event.attributes.get(names.CONVERSATION_ID)) or self._conversation_id
 
+    def _needed_conversation(self, event: EventView) -> str:
+        found = self._conversation_of(event)
+        if found is None:
+            raise InvalidEventError(names.CONVERSATION_ID, f"is missing, and the span is no {names.CONVERSATION_SPAN}")
+        return found
+
     def turn(self, event: EventView) -> Event:
         who, moment = self._of(event)
         fields, properties = self._fields(event)
         return events.turn(
             who,
             moment,
-            conversation_id=_needed(self._conversation_of(event)),
-            user=_needed(_text(fields.pop("user", None))),
-            assistant=_needed(_text(fields.pop("assistant", None))),
+            conversation_id=self._needed_conversation(event),
+            user=_needed(names.TURN_USER, _text(fields.pop("user", None))),
+            assistant=_needed(names.TURN_ASSISTANT, _text(fields.pop("assistant", None))),
             assistant_id=_text(fields.pop("assistant_id", None)),
             usage=fields,
             properties=properties,
@@ -331,9 +338,9 @@ class _Reader:
         if "cost" in fields:
             fields = {"cost": fields["cost"]}
         elif "model" in fields:
-            fields["model"] = _needed(reading.name(fields["model"]))
+            fields["model"] = _needed(names.RESPONSE_MODEL, reading.name(fields["model"]))
         usage = events.check_usage("usage", fields)
-        return events.usage(who, moment, conversation_id=_needed(self._conversation_of(event)), usage=usage)
+        return events.usage(who, moment, conversation_id=self._needed_conversation(event), usage=usage)
 
     def function(self, event: EventView) -> Event:
         who, moment = self._of(event)
@@ -341,8 +348,8 @@ class _Reader:
         return events.function_call(
             who,
             moment,
-            conversation_id=_needed(self._conversation_of(event)),
-            name=_needed(_text(fields.pop("name", None))),
+            conversation_id=self._needed_conversation(event),
+            name=_needed(names.TOOL_NAME, _text(fields.pop("name", None))),
             # Its other fields as well: among the properties they may hold what the arguments of the call refuse.
             properties={**fields, **properties},
         )
@@ -350,7 +357,7 @@ class _Reader:
     def custom(self, event: EventView) -> Event:
         own = event.attributes
         who, moment = self._of(event)
-        name = _needed(reading.name(own.get(names.EVENT_NAME)))
+        name = _needed(names.EVENT_NAME, reading.name(own.get(names.EVENT_NAME)))
         if name in SPAN_EVENTS:
             return self._reserved(event, SPAN_EVENTS[name])
         return events.custom(
@@ -386,8 +393,8 @@ class _Reader:
         return events.alias(
             who,
             moment,
-            id=_needed(reading.identifier(own.get(names.USER_ID))),
-            previous_id=_needed(reading.identifier(own.get(names.PREVIOUS_ID))),
+            id=_needed(names.USER_ID, reading.identifier(own.get(names.USER_ID))),
+            previous_id=_needed(names.PREVIOUS_ID, reading.identifier(own.get(names.PREVIOUS_ID))),
         )
 
     def conversation_started(self, event: EventView) -> Event:
@@ -395,7 +402,7 @@ class _Reader:
         return events.conversation_started(
             who,
             moment,
-            conversation_id=_needed(self._conversation_of(event)),
+            conversation_id=self._needed_conversation(event),
             properties=self._prefixed(event.attributes, names.PROPERTY),
         )
 
@@ -404,7 +411,7 @@ class _Reader:
         return events.conversation_ended(
             who,
             moment,
-            conversation_id=_needed(self._conversation_of(event)),
+            conversation_id=self._needed_conversation(event),
             properties=self._prefixed(event.attributes, names.PROPERTY),
         )
 
@@ -452,9 +459,9 @@ class _Reader:
         return held
 
 
-def _needed(found: str | None) -> str:
+def _needed(name: str, found: str | None) -> str:
     if found is None:
-        raise InvalidEventError("attribute", "is missing")
+        raise InvalidEventError(name, "is missing")
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from mlsdk_otel.translation.conventions import calls, flattened, messages, reading
+from mlsdk_otel.translation.conventions import calls, flattened, messages, payloads, reading
 from mlsdk_otel.translation.facts import Message, Reading, Usage
 from mlsdk_otel.translation.spanview import Attributes, SpanView
 
@@ -15,6 +15,8 @@ _OUTPUT: Final = "output.value"
 _PARAMETERS: Final = "llm.invocation_parameters"
 _INPUT_MESSAGES: Final = "llm.input_messages."
 _OUTPUT_MESSAGES: Final = "llm.output_messages."
+_HANDOFF: Final = "handoff to "
+"""OpenAI's Agents hand on by a function that the model asks for; the span of it repeats that."""
 MARKERS: Final = frozenset({_KIND})
 
 
@@ -44,9 +46,9 @@ def _model_call(view: SpanView) -> Reading | None:
     answer = _messages(own, _OUTPUT_MESSAGES, role="assistant") or _prompts(own, "llm.choices.", "completion")
     is_spelled_out = bool(sent or answer)
     if not messages.says_anything(sent):
-        sent = _payload(own.get(_INPUT), role="user") or sent
+        sent = payloads.said(own.get(_INPUT), role="user") or sent
     if not (messages.says_anything(answer) or any(message.requests for message in answer)):
-        answer = _payload(own.get(_OUTPUT), role="assistant") or answer
+        answer = payloads.said(own.get(_OUTPUT), role="assistant") or answer
     if not (is_spelled_out or answer or calls.has_failed(view)) and calls.usage(own) == Usage():
         return None  # LlamaIndex calls the making of a request so
     asked_for = messages.first(
@@ -65,11 +67,13 @@ def _model_call(view: SpanView) -> Reading | None:
     )
 
 
-def _tool_run(view: SpanView) -> Reading:
+def _tool_run(view: SpanView) -> Reading | None:
     own = view.attributes
+    if "tool.name" not in own and view.name.startswith(_HANDOFF):
+        return None
     name = own.get("tool.name") or view.name
     given = own.get(_INPUT)
-    if given == calls.REDACTED:
+    if given == payloads.REDACTED:
         given = None
     if given is None and "properties" not in (reading.mapping(own.get("tool.parameters")) or {}):
         given = own.get("tool.parameters")
@@ -80,7 +84,7 @@ def _tool_run(view: SpanView) -> Reading:
         given = None  # a bare value, of which nobody knows the argument's name: the model's request has it
     call_id = own.get("tool_call.id") or own.get("tool.id") or own.get("tool_call_id")
     result = own.get(_OUTPUT)
-    if result == calls.REDACTED:
+    if result == payloads.REDACTED:
         result = None
     elif (told := reading.mapping(result)) and _is_tool_message(told):
         message = messages.one(told, role="tool")
@@ -99,9 +103,9 @@ def _enclosure(view: SpanView, *, is_agent: bool) -> Reading:
     answer = _messages(own, _OUTPUT_MESSAGES, role="assistant")
     # The values of a chain are whatever its steps hand on.
     if is_agent and not messages.says_anything(sent):
-        sent = _payload(own.get(_INPUT), role="user")
+        sent = payloads.said(own.get(_INPUT), role="user")
     if is_agent and not messages.says_anything(answer):
-        answer = _payload(own.get(_OUTPUT), role="assistant")
+        answer = payloads.said(own.get(_OUTPUT), role="assistant")
     return calls.enclosure(view, agent=agent, sent=sent, answer=answer)
 
 
@@ -150,35 +154,6 @@ def _prompts(own: Attributes, prefix: str, inner: str) -> tuple[Message, ...]:
     role = "user" if inner == "prompt" else "assistant"
     texts = [flattened.below(row, inner, "text") for row in flattened.rows(flattened.tree(own, prefix))]
     return tuple(Message(role, text) for text in texts if isinstance(text, str))
-
-
-def _payload(raw: object, *, role: str) -> tuple[Message, ...]:
-    """Messages in the whole request or answer, for libraries that only give that."""
-    if raw is None or raw == calls.REDACTED:
-        return ()
-    found = messages.loaded(raw)
-    if not isinstance(found, Mapping):
-        return messages.history(found, role=role)
-    system = messages.system(found.get("system") or found.get("instructions"))
-    for key in (
-        "messages",
-        "choices",
-        "output",
-        "input",
-        "contents",
-        "candidates",
-        "generations",
-        "content",
-        "response",
-    ):
-        inner = found.get(key)
-        if isinstance(inner, list) and inner and all(isinstance(each, str) for each in inner):
-            continue  # how Python would show objects; no texts
-        if inner is not None and (read := messages.history(inner, role=role)):
-            return (*system, *read)
-    if (one := messages.one(found, role=role)) is not None and messages.says_anything((one,)):
-        return (one,)
-    return ()
 
 
 def _is_tool_message(told: Mapping[str, object]) -> bool:

@@ -49,6 +49,10 @@ def _decorated(view: SpanView, kind: str) -> Reading:
         agent = own.get(_ENTITY_NAME) if kind == "agent" else None
         return calls.enclosure(view, agent=agent, sent=_only_text(own.get(_ENTITY_INPUT)))
     given = reading.mapping(own.get(_ENTITY_INPUT)) or {}
+    if "input_str" in given:  # LangChain's
+        sent, came, call_id = genai.unwrapped(own[_ENTITY_INPUT], own.get(_ENTITY_OUTPUT), own.get(names.TOOL_CALL_ID))
+        name = own.get(_ENTITY_NAME) or own.get(names.TOOL_NAME)
+        return calls.tool_run(view, name=name, call_id=call_id, arguments=sent, result=came)
     arguments: object = given.get("kwargs") or given.get("args") or given.get("inputs")
     if arguments is None and _ENTITY_INPUT in own and not {"args", "kwargs"} & given.keys():
         arguments = own[_ENTITY_INPUT]

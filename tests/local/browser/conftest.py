@@ -28,7 +28,7 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE: Final = 20_000
+PATIENCE: Final = 40_000
 """Milliseconds that a page may take to show what is waited for."""
 
 expect.set_options(timeout=PATIENCE)
@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=[*FLAGS])
+        running = playwright.chromium.launch(executable_path=executable, args=[*FLAGS], timeout=2 * PATIENCE)
         yield running
         running.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,6 +52,7 @@ def test_a_session_of_the_sdk_appears_and_grows_while_somebody_watches(
     keep(page, "live-list")
 
     row.click()
+    expect(page).to_have_url(re.compile("/session"))  # the list is live too
     page.locator("#live.on").wait_for()
     remember(page)
     session.track_function_call(name="find_order", args='{"order":4711}', result="sent", runtime=182)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
@@ -104,6 +105,7 @@ def test_nothing_sticks_out_of_any_window(
     keep(page, f"list-{window}")
 
     page.locator(".row").filter(has_text="laptop-7").click()
+    expect(page).to_have_url(re.compile("/session"))  # the list is live too
     page.locator("#live.on").wait_for()
     page.locator("summary").click(position={"x": 30, "y": 12})
     expect(page.locator("details pre").last).to_be_visible()

@@ -10,7 +10,7 @@ from support.spans import NOON, at, span
 
 from mlsdk.events import common, end_session
 from mlsdk_otel.translation import conventions
-from mlsdk_otel.translation.facts import Identity, ModelCall
+from mlsdk_otel.translation.facts import Identity, ModelCall, Usage
 from mlsdk_otel.translation.foreign import Foreign
 from mlsdk_otel.translation.lineage import Link
 from mlsdk_otel.translation.spanview import EventView
@@ -234,6 +234,29 @@ def test_a_call_that_two_libraries_tell_is_one() -> None:
     assert happened(app.close()) == [TURN]
 
 
+@pytest.mark.parametrize("is_inner_first", [True, False])
+def test_a_call_that_is_told_in_two_traces_is_one(is_inner_first: bool) -> None:
+    app = App()
+    spans = [
+        lambda: app.call(has_content=False, response_id="r", start=10.5),
+        lambda: app.call(user("hi"), answer="hello", response_id="r", start=10),
+    ]
+    for tell in spans if is_inner_first else reversed(spans):
+        tell()
+    app.later(1)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.take()) == [TURN]
+
+
+def test_an_id_that_is_used_again_later_is_another_answer() -> None:
+    app = App()
+    for start in (0, 10):
+        app.call(has_content=False, response_id="fake", start=start)
+        app.call(user("hi"), answer="hello", response_id="fake", start=start + 5)
+    app.later(1)
+    assert sorted(happened(app.take())) == [TURN, TURN, "usage m 10+5", "usage m 10+5"]
+
+
 def test_also_when_a_flush_came_between() -> None:
     app = App()
     outer = app.new_id()
@@ -241,6 +264,53 @@ def test_also_when_a_flush_came_between() -> None:
     app.sent += app.foreign.release(app.now)
     app.call(user("hi"), answer="hello", span_id=outer, trace=outer)
     assert happened(app.close()) == [TURN]
+
+
+# -- agents -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_agent_whose_calls_of_models_nobody_tells_is_a_turn() -> None:
+    app = App()
+    flow, agent = app.new_id(), app.new_id()
+    app.run("c1", trace=flow, below=agent)
+    app.agent(agent, "hello", user("hi"), trace=flow, below=flow, model="m", usage=Usage(10, 5), start=0)
+    app.agent(flow, trace=flow)
+    assert happened(app.take()) == ["look(None) = found", TURN]
+
+
+def test_agents_within_it_add_nothing_to_it() -> None:
+    app = App()
+    outer, inner = app.new_id(), app.new_id()
+    app.agent(inner, "a draft", user("Write to the user"), trace=outer, below=outer, start=2)
+    app.agent(outer, "hello", user("hi"), trace=outer, start=1)
+    assert happened(app.close()) == ["turn hi -> hello (None None+None)"]
+
+
+def test_agents_that_follow_one_another_answer_together() -> None:
+    app = App()
+    flow = app.new_id()
+    for answer in ("The desk will answer.", "hello"):
+        app.agent(app.new_id(), answer, user("hi"), trace=flow, below=flow)
+    app.agent(flow, trace=flow)
+    assert happened(app.close()) == ["turn hi -> hello (None None+None)"]
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+def test_an_agent_around_calls_that_are_told_adds_nothing(is_flushed: bool) -> None:
+    app = App()
+    outer, inner = app.new_id(), app.new_id()
+    app.call(user("hi"), answer="hello", trace=outer, below=inner)
+    if is_flushed:
+        app.sent += app.foreign.release(app.now)
+    for span_id, parent in ((inner, outer), (outer, None)):
+        app.agent(span_id, "hello", user("hi"), trace=outer, below=parent, model="m", usage=Usage(10, 5))
+    assert happened(app.close()) == [TURN]
+
+
+def test_an_agent_that_failed_makes_no_turn() -> None:
+    app = App()
+    app.agent(app.new_id(), "hel", user("hi"), has_failed=True)
+    assert app.close() == []
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.foreign import asks, bot, gave, system, user
 
 from mlsdk_otel.translation import history
-from mlsdk_otel.translation.facts import Message
+from mlsdk_otel.translation.facts import Message, ToolResult
 
 FIRST = (user("hi"), bot("hello"))
 
@@ -62,3 +62,22 @@ def test_an_answer_is_final_when_it_asks_for_nothing() -> None:
 def test_functions_that_the_service_runs_itself_leave_an_answer_final() -> None:
     served = history.answer([asks("c"), Message("assistant", "It is cold.", (), gave("c").results)])
     assert (served.text, len(served.requests), len(served.results)) == ("It is cold.", 1, 1)
+
+
+def test_results_without_ids_are_those_of_the_requests_in_their_order() -> None:
+    past = history.read([user("hi"), asks("c1", "c2"), gave(None, "1"), gave(None, "2")])
+    assert [(result.call_id, result.result) for result in past.results] == [("c1", "1"), ("c2", "2")]
+    past = history.read([user("hi"), asks("c1", "c2"), gave(None, "2")])
+    assert [result.call_id for result in past.results] == [None]
+
+
+def test_what_is_said_after_functions_stands_apart() -> None:
+    past = history.read([user("hi"), asks("c1"), user("(go on)"), asks("c2"), gave("c2"), user("and"), user("then?")])
+    assert (past.said, past.later) == (("hi",), ("and", "then?"))
+    both = Message("user", "then?", results=(ToolResult("c1", None, "1"),))
+    assert history.read([user("hi"), asks("c1"), both]).later == ("then?",)
+
+
+def test_the_exchange_before_is_known() -> None:
+    assert history.read([user("hi"), bot("hello"), user("bye")]).before == (history.BEGINNING, "hi", "hello")
+    assert history.read([user("hi")]).before is None

@@ -58,7 +58,6 @@ def test_a_model_is_the_same_by_either_of_its_names() -> None:
         "turn hi -> hello (m-2024 10+5)",
         "usage x-1 10+5",
     ]
-    assert told(a_call(request_model=None), dated) == ["turn hi -> hello (m-2024 10+5)"]
 
 
 def test_without_an_answer_each_call_is_a_usage_if_all_of_it_is_known() -> None:
@@ -66,14 +65,26 @@ def test_without_an_answer_each_call_is_a_usage_if_all_of_it_is_known() -> None:
     assert told() == []
 
 
+def test_a_call_that_names_no_model_is_of_the_model_that_is_named() -> None:
+    unnamed = {"request_model": None}
+    assert told(a_call(None, **unnamed), a_call("hello")) == ["turn hi -> hello (m 20+10)"]
+    assert told(a_call(None), a_call("hello", **unnamed)) == ["turn hi -> hello (m 20+10)"]
+    assert told(a_call(None, **unnamed), a_call("hello", **unnamed)) == ["turn hi -> hello (None 20+10)"]
+
+
 def test_functions_come_first_those_that_ran() -> None:
     ran = Function("f", "1", "{}", NOON + 1, has_run=True)
-    asked = Function("g", "2", "{}", NOON)
+    asked = Function("g", "2", "{}", NOON + 2)
     nameless = Function(None, "3", None, NOON, has_run=True)
     functions = (ran, asked, nameless)
     assert told(a_call("hello"), functions=functions, with_all=True)[0] == "f({}) = None"
     assert told(a_call(has_failed=True, usage=Usage()), functions=functions) == ["f({}) = None"]
-    assert told(functions=functions, with_all=True) == ["g({}) = None", "f({}) = None"]
+    assert told(functions=functions, with_all=True) == ["f({}) = None", "g({}) = None"]
+
+
+def test_a_function_for_which_the_answer_waited_has_run_whatever_it_gave() -> None:
+    asked = Function("g", "2", "{}", NOON - 1)
+    assert told(a_call("hello"), functions=(asked,)) == ["g({}) = None", "turn hi -> hello (m 10+5)"]
 
 
 def test_an_answer_that_broke_off_says_so() -> None:

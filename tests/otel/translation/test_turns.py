@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.foreign import App, asks, bot, gave, happened, in_short, system, user
 from support.spans import check_wire
 
-from mlsdk_otel.translation.facts import Identity
+from mlsdk_otel.translation.facts import Enclosure, Identity
 
 S = Identity(session_id="s")
 
@@ -40,6 +40,21 @@ def test_a_result_under_another_id_is_found_by_the_answer_before() -> None:
     app.call(user("cold?"), answer=asks("fc_1"), response_id="r1")
     app.call(gave("call_1", "-3"), answer="Yes.", previous_response_id="r1")
     assert [each for each in app.close() if each.startswith("turn")] == ["turn cold? -> Yes. (m 20+10)"]
+
+
+def test_results_under_other_ids_are_told_apart_by_their_order() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("fc_1", "fc_2"))
+    history = (user("cold?"), asks("fc_1"), asks("fc_2"), gave("call_1", "-3"), gave("call_2", "-4"))
+    app.call(*history, answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', 'look({"a":1}) = -4', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_a_result_under_an_id_that_nobody_knows_is_not_given_to_one_of_several() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1", "c2"))
+    app.call(user("cold?"), asks("c1", "c2"), gave("other"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = None'] * 2 + ["turn cold? -> Yes. (m 20+10)"]
 
 
 def test_functions_without_ids_are_told_apart_by_their_order() -> None:
@@ -107,6 +122,40 @@ def test_anonymous_conversations_alike_each_go_on() -> None:
     assert sorted(sessions[:2]) == sorted(sessions[2:])
 
 
+def test_who_has_gone_on_is_elsewhere() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao")
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("bye"), answer="so soon?")
+    sessions = [event["session_id"] for event in app.sent if event.get("event") == "Conversation Turn"]
+    assert sessions[0] == sessions[1] != sessions[2] == sessions[3]
+
+
+def test_what_was_said_before_may_be_said_otherwise() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    for text in ("bye", "goodbye"):
+        app.call(user("hi"), bot("hello"), user(text), answer="ciao")
+    assert len({event["session_id"] for event in app.sent}) == 1
+
+
+def test_nobody_goes_on_with_the_conversation_of_another_user() -> None:
+    app = App()
+    ada, bob = Identity(user_id="ada"), Identity(user_id="bob")
+    app.call(user("hi"), answer="hello", identity=ada)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", identity=bob)
+    app.call(user("hi"), answer="hello", identity=bob)
+    for identity in (bob, ada):
+        app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", identity=identity)
+    turns = [event for event in app.foreign.close(app.now) + app.sent if event.get("event") == "Conversation Turn"]
+    whose = [(event["user_id"], event["session_id"]) for event in turns]
+    assert [user_id for user_id, _ in whose] == ["ada", "bob", "bob", "bob", "ada"]
+    assert whose[0] == whose[4]
+    assert whose[2] == whose[3]
+    assert whose[1] not in (whose[0], whose[2])
+
+
 def test_a_router_and_an_answerer_in_one_agent_are_one_turn() -> None:
     app = App()
     agent = app.new_id()
@@ -132,6 +181,178 @@ def test_a_check_of_the_answer_is_not_the_answer() -> None:
     app.call(user("Is this safe: You owe 3."), answer="yes", trace=agent, below=agent)
     app.agent(agent)
     assert happened(app.take()) == ["turn my bill? -> You owe 3. (m 20+10)"]
+
+
+def test_a_later_call_of_a_turn_tells_whose_it_is() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello", response_id="r1")
+    chain = app.new_id()
+    app.call(user("Rewrite: bye"), answer="goodbye", response_id="r2", trace=chain, below=chain)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", response_id="r3", trace=chain, below=chain)
+    app.agent(chain, "ciao", trace=chain)
+    app.call(user("still here?"), answer="Yes.", previous_response_id="r2")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert app.close()[-2:] == ["close", "end"]
+
+
+@pytest.mark.parametrize("tokens", [(10, 5), (None, None)])
+def test_an_answer_that_was_not_seen_is_told_by_the_next_call(tokens: tuple[int | None, int | None]) -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("cold?"))
+    app.call(user("hi"), bot("hello"), user("cold?"), bot("Yes."), user("bye"), answer="ciao")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.take()) == [
+        "turn hi -> hello (m 10+5)",
+        "turn cold? -> Yes. (m 10+5)",
+        "turn bye -> ciao (m 10+5)",
+    ]
+
+
+def test_of_another_session_nothing_is_told_by_a_history() -> None:
+    app = App()
+    app.call(user("cold?"), identity=S)
+    app.call(user("cold?"), bot("Yes."), user("bye"), answer="ciao", identity=Identity(session_id="t"))
+    assert happened(app.close()) == ["turn bye -> ciao (m 10+5)", "usage m 10+5"]
+
+
+@pytest.mark.parametrize("call_id", [None, "c1"])
+@pytest.mark.parametrize("shown", [None, ""])
+def test_a_request_for_functions_that_was_not_seen_is_part_of_the_turn(call_id: str | None, shown: str | None) -> None:
+    app = App()
+    app.call(user("cold?"), answer=shown)
+    app.call(user("cold?"), asks(call_id), gave(call_id, "-3"), answer="Yes.")
+    assert happened(app.take()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def test_functions_and_results_that_no_history_shows_are_part_of_the_turn() -> None:
+    app = App()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), bot("hello"), user("cold?"), answer=asks("fc_1"))
+    app.call(user("hi"), bot("hello"), user("cold?"), answer="Yes.")
+    app.call(user("cold?"), answer=asks("fc_2"))
+    app.call(user("cold?"), answer="Yes.")
+    assert happened(app.close()) == [
+        "turn hi -> hello (m 10+5)",
+        'look({"a":1}) = None',
+        "turn cold? -> Yes. (m 20+10)",
+        'look({"a":1}) = None',
+        "turn cold? -> Yes. (m 20+10)",
+    ]
+
+
+def test_somebody_who_begins_with_the_same_words_has_a_turn_of_their_own() -> None:
+    app = App()
+    app.call(system("for ada"), user("cold?"), answer=asks("c1"))
+    app.call(system("for bob"), user("cold?"), answer="No.")
+    app.call(system("for ada"), user("cold?"), answer=asks("c2"))
+    assert happened(app.take()) == ["turn cold? -> No. (m 10+5)"]
+    assert app.foreign.turns.open_turns == 2
+
+
+@pytest.mark.parametrize("identity", [None, S])
+def test_who_speaks_after_a_function_has_answered_says_something_new(identity: Identity | None) -> None:
+    app = App()
+    talk = [
+        part for each in "12" for part in (user(f"u{each}"), asks(f"c{each}", name="final"), gave(f"c{each}", "ok"))
+    ]
+    for number in range(3):
+        agent = app.new_id()
+        sent = (*talk[: 3 * number], user(f"u{number + 1}"))
+        app.call(*sent, answer=asks(f"c{number + 1}", name="final"), trace=agent, below=agent, identity=identity)
+        app.agent(agent, f"a{number + 1}", identity=identity)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close()) == [f"turn u{each} -> a{each} (m 10+5)" for each in "123"]
+
+
+def test_what_is_put_beside_the_result_of_a_function_is_not_said_by_the_user() -> None:
+    app = App()
+    app.call(user("cold?"), answer=asks("c1"))
+    app.call(user("cold?"), asks("c1"), gave("c1", "-3"), user("(go on)"), answer="Yes.")
+    assert happened(app.close()) == ['look({"a":1}) = -3', "turn cold? -> Yes. (m 20+10)"]
+
+
+def wrapped(question: str) -> str:
+    return f"Context: snow.\nQuestion: {question}"
+
+
+def test_a_question_in_a_template_is_the_question() -> None:
+    app = App()
+    chain = app.new_id()
+    app.call(user(wrapped("cold?")), answer="Yes.", trace=chain, below=chain)
+    app.tell(Enclosure(given="cold?", made="Yes."), span_id=chain)
+    assert happened(app.take()) == ["turn cold? -> Yes. (m 10+5)"]
+
+
+@pytest.mark.parametrize("is_kept_whole", [False, True])
+def test_a_conversation_goes_on_whichever_of_them_is_sent_again(is_kept_whole: bool) -> None:
+    app = App()
+    chain = app.new_id()
+    app.call(user(wrapped("cold?")), answer="Answer: Yes.", trace=chain, below=chain)
+    app.tell(Enclosure(given='{"q": "cold?"}', made='{"a": "Yes."}'), span_id=chain)
+    history = (user(wrapped("cold?")), bot("Answer: Yes.")) if is_kept_whole else (user("cold?"), bot("Yes."))
+    app.call(*history, user("Why?"), answer="Snow.")
+    assert happened(app.take()) == ["turn cold? -> Yes. (m 10+5)", "turn Why? -> Snow. (m 10+5)"]
+    assert len({event["session_id"] for event in app.foreign.close(app.now)}) == 1
+
+
+def test_only_what_the_outermost_chain_was_given_was_said() -> None:
+    app = App()
+    chain, step = app.new_id(), app.new_id()
+    app.call(user(wrapped("cold?")), answer="Yes.", trace=chain, below=step)
+    app.tell(Enclosure(given="snow", made="Yes."), span_id=step, trace=chain, below=chain)
+    app.tell(Enclosure(), span_id=chain)
+    assert happened(app.take()) == [f"turn {wrapped('cold?')} -> Yes. (m 10+5)"]
+
+
+@pytest.mark.parametrize("is_agent", [True, False])
+def test_what_a_guard_is_asked_is_not_what_the_user_said(is_agent: bool) -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("Is this harmful? bye"), answer="No.", model="guard", trace=agent, below=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), answer="ciao", trace=agent, below=agent)
+    if is_agent:
+        app.agent(agent, "ciao", trace=agent)
+    else:
+        app.tell(Enclosure(given="bye", made='{"output": "ciao"}'), span_id=agent, trace=agent)
+    app.call(user("hi"), bot("hello"), user("bye"), bot("ciao"), user("still here?"), answer="Yes.")
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn bye -> ciao (m 10+5)",
+        "usage guard 10+5",
+        "turn still here? -> Yes. (m 10+5)",
+    ]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_guard_of_the_same_request_is_part_of_the_turn(is_first: bool) -> None:
+    app = App()
+    app.call(system("be brief"), user("hi"), answer="hello")
+    trace = app.new_id()
+    guard, call = (10, 11) if is_first else (11, 10)
+    app.call(system("harmful?"), user("hi"), answer="No.", model="guard", trace=trace, below=trace, start=guard)
+    sent = (system("be brief"), user("hi"), bot("hello"), user("hi"))
+    app.call(*sent, answer="again?", trace=trace, below=trace, start=call)
+    app.root(trace, trace)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == ["turn hi -> again? (m 10+5)", "usage guard 10+5"]
+
+
+def test_a_guard_that_runs_beside_a_call_is_not_what_the_call_goes_on_from() -> None:
+    app = App()
+    agent = app.new_id()
+    app.call(user("hi"), answer="hello")
+    app.call(user("hi"), answer="hello", model="guard", trace=agent, below=agent, start=10)
+    app.call(user("hi"), bot("hello"), user("hi"), answer="again?", trace=agent, below=agent, start=10.5)
+    app.agent(agent, "again?", trace=agent)
+    app.call(user("hi"), bot("hello"), user("hi"), bot("again?"), user("bye"), answer="ciao", start=20)
+    assert len({event["session_id"] for event in app.sent}) == 1
+    assert happened(app.close())[1:] == [
+        "turn hi -> again? (m 10+5)",
+        "usage guard 10+5",
+        "turn bye -> ciao (m 10+5)",
+    ]
 
 
 def test_an_agent_that_talks_on_has_several_turns() -> None:

@@ -43,13 +43,17 @@ class ZeroCode:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the README; the service by host name, since names resolve differently at exit."""
+        """The variables of the README; the service by host name, since names resolve differently at exit.
+
+        A program may take longer than usual to exit: on a busy machine the service may be silent for seconds.
+        """
         return {
             "OTEL_TRACES_EXPORTER": "mindlytics",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
             "MLSDK_API_KEY": "key",
             "MLSDK_PROJECT_ID": "project",
+            "MLSDK_EXIT_TIMEOUT": "40",
             "MLSDK_SERVER_BASE": f"http://localhost:{self.service.port}",
         }
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -167,11 +167,10 @@ sys.exit(7)
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def closed_port() -> Iterator[int]:
+    with socket.socket() as kept:  # not let go of: it would be given to somebody else, who may listen
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 def lines_of_ours(err: str) -> list[str]:
@@ -207,12 +206,16 @@ def test_with_a_refused_key_the_program_runs(zero_code: Any, service: LocalMindl
 def test_with_an_unreachable_host_the_program_runs(zero_code: Any, closed_port: int, processor: dict[str, str]) -> None:
     base = f"http://localhost:{closed_port}"
     quick = zero_code.run(HAND, {"MLSDK_DISABLED": "true"})
-    ended = zero_code.run(HAND, {"MLSDK_SERVER_BASE": base, "MLSDK_EXIT_TIMEOUT": "3", **processor})
-    assert (ended.code, ended.out.split()) == (7, ["True", "True"])
+    most = quick.seconds * 2 + 3 + 3  # without a bound it would be 10 or 30
+    for _ in range(3):  # the machine may be busy, and hold a program for long; not each time
+        ended = zero_code.run(HAND, {"MLSDK_SERVER_BASE": base, "MLSDK_EXIT_TIMEOUT": "3", **processor})
+        assert (ended.code, ended.out.split()) == (7, ["True", "True"])
+        if ended.seconds < most:
+            break
+    assert ended.seconds < most
     (line,) = lines_of_ours(ended.err)
     assert base in line
     assert "cannot be reached" in line
-    assert ended.seconds < quick.seconds * 2 + 3 + 3  # the machine may be busy; without a bound it would be 10 or 30
 
 
 @pytest.mark.parametrize("bad", ["key", "host"])

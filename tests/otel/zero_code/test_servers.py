@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import signal
 import socket
 import subprocess
@@ -85,7 +86,10 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.body", "body": str(os.getpid()).encode()}})
 """
 SERVERS: Final = {
-    "gunicorn": (WSGI, ["-m", "gunicorn", "--preload", "--workers=2", "--bind=fd://{fd}", "--log-level=warning"]),
+    "gunicorn": (
+        WSGI,
+        ["-m", "gunicorn", "--preload", "--workers=2", "--bind=fd://{fd}", "--log-level=warning", "--timeout=120"],
+    ),
     "uvicorn": (
         ASGI,
         ["-m", "uvicorn", "--workers=2", "--fd={fd}", "--log-level=warning", "--lifespan=off", "--no-access-log"],
@@ -111,12 +115,22 @@ def get(port: int, name: str) -> str:
         connection.close()
 
 
+def patience_with_workers() -> list[str]:
+    """Uvicorn kills a worker that is silent for 5 s, which one may be that only starts on a busy machine."""
+    from uvicorn import Config
+
+    has_option = "timeout_worker_healthcheck" in inspect.signature(Config).parameters
+    return ["--timeout-worker-healthcheck=120"] if has_option else []
+
+
 @contextmanager
 def serving(
     zero_code: Any, server: str, env: dict[str, str], log: IO[str]
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server on a socket that is made here, so that nobody can take its port in between."""
     source, arguments = SERVERS[server]
+    if server == "uvicorn":
+        arguments = [*arguments, *patience_with_workers()]
     zero_code.program(source, "served.py")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

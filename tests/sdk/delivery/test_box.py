@@ -90,6 +90,21 @@ def test_a_segment_goes_when_all_of_it_is_settled_and_no_more_is_written_to_it(
     assert not (tmp_path / "box").exists()
 
 
+def test_what_is_left_of_a_segment_that_was_half_removed_goes_with_its_folder(tmp_path: Path) -> None:
+    """Whoever removes one may die before its second file is gone; a later segment of that name must not find it."""
+    folder = tmp_path / "scope" / "box"
+    events_ = written("a", "a")
+    with opened(folder) as box:
+        segment = box.append(events_)
+        box.settle(segment, [events_[0][0]])
+        segment.path.unlink()
+    with opened(folder, is_new=False) as box:
+        assert box.take_over().session_ids == []
+        assert box.is_empty
+        box.remove()
+    assert not folder.exists()
+
+
 @given(st.data())
 def test_of_a_damaged_file_the_good_part_is_delivered_and_the_file_is_set_aside(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -12,7 +12,7 @@ import pytest
 from support.sdk import Told, client_of, names, normal, sync_client_of
 
 from mlsdk import InvalidEventError, events
-from mlsdk.delivery.masking import mask
+from mlsdk.delivery.masking import SpoiltEventError, mask, why_not_sent
 from mlsdk.local import LocalMindlytics
 
 WHO = events.common(session_id="s", user_id="jj", device_id="d")
@@ -96,6 +96,15 @@ def test_what_may_be_changed(event: events.Event, change: Change, expected: dict
 def test_what_may_not_be_changed_or_returned(change: Change, named: str) -> None:
     with pytest.raises(InvalidEventError, match=named):
         mask(TURN, change)
+
+
+def test_what_is_wrong_with_a_hook_is_said_without_what_the_hook_says() -> None:
+    with pytest.raises(SpoiltEventError) as spoilt:
+        mask(TURN, changed(session_id="other"))
+    assert why_not_sent(spoilt.value) == (
+        "before_send returned what cannot be sent (before_send: must not change session_id)"
+    )
+    assert why_not_sent(InvalidEventError("user", "private text")) == "before_send failed with InvalidEventError"
 
 
 def test_what_the_hook_raises_gets_out_to_be_counted() -> None:

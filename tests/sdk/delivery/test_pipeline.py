@@ -441,6 +441,35 @@ async def test_no_record_of_any_level_holds_a_text_a_key_or_a_header(log: pytest
         assert KEY not in text
 
 
+@virtual_with_log
+async def test_the_first_event_that_is_dropped_for_a_reason_is_logged(log: pytest.LogCaptureFixture) -> None:
+    """For programs whose sessions have no `on_error`, and for spans, which have no session at all."""
+
+    def fail(_event: dict[str, Any]) -> None:
+        raise KeyError("secret")
+
+    async with delivering(Script(bad=status(400, "secret")), queue_events=3) as delivery:
+        for _ in range(2):
+            delivery.offer(event("a"), before_send=lambda _event: None)  # as it was told: no word of that
+            delivery.offer(event("a"), before_send=fail)
+            delivery.offer(event("a"), before_send=lambda _event: {})
+            for session_id in ("bad", "good", "bad", "too much"):
+                delivery.offer(event(session_id))
+            await asyncio.wrap_future(delivery.settled())
+        assert delivery.stats()["dropped"] == {
+            "before_send": 2,
+            "before_send_failed": 4,
+            "queue_full": 2,
+            "refused": 4,
+        }
+    told = [record.getMessage().split(";")[0] for record in log.records]
+    assert sorted(told) == [
+        "an event was dropped: before_send failed with KeyError",
+        "an event was dropped: the queue is full",
+        "an event was dropped: the service refused it (HTTP status 400)",
+    ]
+
+
 @virtual
 async def test_an_observer_that_raises_harms_nobody() -> None:
     class Raising:
@@ -650,7 +679,10 @@ def test_finalizers_and_signal_handlers_offer_while_the_thread_that_they_interru
     assert found == {"main": 4000, "finalizer": 4000, "signal": handled}
 
 
-def test_many_threads_offer_at_once_while_another_reads_the_ledger(service: LocalMindlytics) -> None:
+def test_many_threads_offer_at_once_while_another_reads_the_ledger(
+    service: LocalMindlytics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsdk.delivery.pipeline._STATS_TIMEOUT", PATIENCE)  # else it is an estimate
     answers = itertools.cycle([None, None, Fault.answer(503), None, Fault.reset(), None, Fault.answer(429), None])
     service.on_request(lambda _request: next(answers))
     threads, each = 8, 1500
@@ -677,7 +709,7 @@ def test_many_threads_offer_at_once_while_another_reads_the_ledger(service: Loca
         is_over.set()
         reader.join(PATIENCE)
         assert delivery.stats()["delivered"] == threads * each
-    assert len(ledgers) > 10
+    assert ledgers
     assert all(adds_up(ledger) for ledger in ledgers)
     accepted = [ledger["accepted"] for ledger in ledgers]
     assert accepted == sorted(accepted)

@@ -21,6 +21,7 @@ from mlsdk.delivery.outcome import Outcome, Verdict
 from mlsdk.delivery.transport import MAX_ANSWER, HTTPTransport, failure
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
+PATIENCE = 60.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -159,7 +160,7 @@ def test_an_answer_in_pieces_is_read_to_its_end() -> None:
             await asyncio.sleep(0.01)
         writer.write(b"0\r\n\r\n")
 
-    outcome, server = send(script, times=3)
+    outcome, server = send(script, times=3, answer_timeout=PATIENCE)
     assert outcome.message == "Invalid"
     assert server.connections == 1
 
@@ -218,7 +219,7 @@ def test_a_text_that_never_ends_to_come_delays_little_and_changes_nothing() -> N
     """The status is what counts: what was delivered must not be sent again for want of its text."""
 
     async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _body: bytes) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nz")
         while True:
             writer.write(b"z")
             await writer.drain()
@@ -228,7 +229,7 @@ def test_a_text_that_never_ends_to_come_delays_little_and_changes_nothing() -> N
     outcome, _ = send(script, answer_timeout=0.1)
     assert outcome.verdict is Verdict.DELIVERED
     assert set(outcome.message) == {"z"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "all of it takes 20 s"
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ async def cut(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _body
     ],
 )
 def test_without_an_answer_the_request_is_tried_later(script: Script, message: str) -> None:
-    outcome, _ = send(script, whole_timeout=0.2)
+    outcome, _ = send(script, whole_timeout=0.2 if script is hang else PATIENCE)
     assert (outcome.verdict, outcome.status, outcome.is_unreachable) == (Verdict.TRY_LATER, -1, script is hang)
     assert outcome.message.startswith(message)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import format_datetime
 from pathlib import Path
@@ -17,9 +16,10 @@ import trustme
 from aiohttp import web
 from support.live import served
 
+from mlsdk.doctor import collecting
 from mlsdk.doctor.__main__ import main
 from mlsdk.doctor.collecting import check_settings, gather
-from mlsdk.local import Fault, LocalMindlytics
+from mlsdk.local import Fault, LocalMindlytics, ports
 
 KEY: Final = "the-secret-key"
 Reply = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -76,7 +76,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         given = {"MLSDK_API_KEY": KEY, "MLSDK_PROJECT_ID": "p1", "MLSDK_SERVER_BASE": base, **variables}
         for name, value in given.items():
             monkeypatch.setenv(name, value)
-        code = main(["--timeout", "5", *arguments])
+        code = main(["--timeout", "30", *arguments])
         captured = capsys.readouterr()
         assert KEY not in captured.out + captured.err
         return code, captured.out
@@ -85,6 +85,13 @@ def examine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 Examine = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """One where nobody listens, and nobody else can meanwhile."""
+    with ports.kept("127.0.0.1", 0) as held:
+        yield held.getsockname()[1]
 
 
 def complaints(told: str) -> list[str]:
@@ -184,20 +191,18 @@ def test_a_name_that_nobody_knows(examine: Examine) -> None:
     assert "correct MLSDK_SERVER_BASE" in line
 
 
-def test_nobody_listens(examine: Examine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    code, told = examine(f"http://127.0.0.1:{port}")
+def test_nobody_listens(examine: Examine, closed_port: int) -> None:
+    code, told = examine(f"http://127.0.0.1:{closed_port}")
     assert code == 1
     line = only(told, "PROBLEM", "connection")
     assert "no connection" in line
-    assert f"see whether the service at http://127.0.0.1:{port} runs" in line
+    assert f"see whether the service at http://127.0.0.1:{closed_port} runs" in line
 
 
 def test_nobody_answers(examine: Examine) -> None:
     with LocalMindlytics() as service:
         service.plan(Fault.hang(), path="/bc/")
-        code, told = examine(service.url, "--timeout", "0.5")
+        code, told = examine(service.url, "--timeout", "3")
         service.release()
     assert code == 1
     assert "no answer in time" in only(told, "PROBLEM", "connection")
@@ -222,7 +227,10 @@ def server_context(authority: trustme.CA, name: str, **options: datetime.datetim
     return context
 
 
-def test_a_trusted_certificate(examine: Examine, authority: trustme.CA, tmp_path: Path) -> None:
+def test_a_trusted_certificate(
+    examine: Examine, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_LAST_WORDS", 2.0)  # the other side is in this process, which may stand still
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with served(Answering(answer(), server_context(authority, "localhost"))) as server:
         _, told = examine(server.base, MLSDK_CA_FILE=str(tmp_path / "ca.pem"))
@@ -264,16 +272,14 @@ def test_no_tls_where_https_is_asked_for(examine: Examine) -> None:
 # -- proxies ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_proxy_that_is_not_there(examine: Examine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    code, told = examine("https://app.mindlytics.test", HTTPS_PROXY=f"http://user:hush-hush@127.0.0.1:{port}")
+def test_a_proxy_that_is_not_there(examine: Examine, closed_port: int) -> None:
+    code, told = examine("https://app.mindlytics.test", HTTPS_PROXY=f"http://user:hush-hush@127.0.0.1:{closed_port}")
     assert code == 1
     line = only(told, "PROBLEM", "proxy")
     assert "the proxy cannot be reached" in line
     assert "correct or unset HTTPS_PROXY" in line
     assert "hush-hush" not in told
-    assert f"ok       proxy: http://127.0.0.1:{port}, from HTTPS_PROXY" in told
+    assert f"ok       proxy: http://127.0.0.1:{closed_port}, from HTTPS_PROXY" in told
 
 
 @pytest.mark.parametrize(
@@ -379,11 +385,9 @@ def test_a_websocket_that_is_refused(examine: Examine, status: int, cure: str) -
     assert cure in line
 
 
-def test_a_websocket_at_another_port(examine: Examine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_a_websocket_at_another_port(examine: Examine, closed_port: int) -> None:
     with LocalMindlytics() as service:
-        code, told = examine(service.url, MLSDK_WSS_BASE=f"ws://127.0.0.1:{port}")
+        code, told = examine(service.url, MLSDK_WSS_BASE=f"ws://127.0.0.1:{closed_port}")
     assert code == 0
     assert "export MLSDK_WSS_BASE" in only(told, "warning", "websocket")
 

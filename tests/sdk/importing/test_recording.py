@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import child
 
 from mlsdk.importing.__main__ import main
 from mlsdk.local import LocalMindlytics
@@ -72,3 +76,49 @@ def test_what_is_refused_fails_the_import(mindlytics: LocalMindlytics, file: Pat
     file.write_text(json.dumps(row(1)), encoding="utf-8")
     mindlytics.fail_next(400, body="no", times=100)
     assert main([str(file)]) == 1
+
+
+def test_where_the_sdk_is_disabled_nothing_is_imported_and_that_is_said(
+    mindlytics: LocalMindlytics, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLSDK_DISABLED", "true")
+    assert main([str(file)]) == 1
+    assert "MLSDK_DISABLED" in capsys.readouterr().err
+
+
+PROGRAM = """
+    import sys
+
+    from mlsdk.importing.__main__ import main
+
+    sys.exit(main(sys.argv[1:]))
+    """
+
+
+def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process says that is interrupted; again where the signal came just before it began to wait."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=15)
+
+
+def test_an_interrupted_import_says_how_far_it_came(file: Path) -> None:
+    with socket.socket() as nobody:  # bound and not listening: every connection is refused
+        nobody.bind(("127.0.0.1", 0))
+        env = {
+            "MLSDK_API_KEY": "any",
+            "MLSDK_PROJECT_ID": "shop",
+            "MLSDK_SERVER_BASE": f"http://127.0.0.1:{nobody.getsockname()[1]}",
+            "MLSDK_EXIT_TIMEOUT": "0.1",
+        }
+        with child.started(PROGRAM, str(file), env=env) as importing:
+            assert importing.stderr is not None
+            assert "cannot be reached" in importing.stderr.readline()
+            told, complaints = interrupted(importing)
+    assert importing.returncode == 130
+    assert "interrupted: 0 of " in told
+    assert "lost" in complaints
+    assert "Traceback" not in complaints

@@ -91,7 +91,7 @@ def test_whoever_wants_to_be_gone_is_not_held_up(service: LocalMindlytics, kind:
     began = time.monotonic()
     with pytest.raises(kind):
         chat()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert service.received == 0
     service.wait_for(lambda service: service.hanging)
     service.release()
@@ -178,7 +178,7 @@ def test_waiting_ends_after_the_timeout_and_what_is_left_arrives_later(service: 
         else:
             await say(session)
             await getattr(session, leave)()
-        assert 0.2 <= time.monotonic() - began < 5
+        assert 0.2 <= time.monotonic() - began < 20
         assert service.received == 0
         service.release()
         await session.flush(PATIENCE)
@@ -223,7 +223,7 @@ def test_a_refused_key_is_reported_once_and_nobody_waits_for_a_cure(service: Loc
                 await say(session)
                 await session.flush()
         await session.flush()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert [(error.status, error.message) for error in session.get_errors()] == [
             (403, "Unauthorized: No organization found for given apikey")
         ]
@@ -307,7 +307,7 @@ def test_no_live_events_are_waited_for_when_the_end_was_not_delivered(service: L
         began = time.monotonic()
         async with client_of(service).create_session(device_id="d", on_event=on_event):
             pass
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
     asyncio.run(main())
 

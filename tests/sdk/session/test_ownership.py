@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import child
+from support import child, lifecycle
 from support.sdk import client_of, names
 
 from mlsdk import InvalidEventError, Session
@@ -149,8 +149,9 @@ def test_an_owned_session_is_ended_when_its_object_is_collected(service: LocalMi
 
     async def main() -> None:
         await say(client.create_session(device_id="d"))
-        gc.collect()
-        await client.flush()
+        while len(service.events()) < len(WHOLE):
+            gc.collect()  # returns at once if another thread collects, and the sender may still hold the object
+            await client.flush()
 
     asyncio.run(main())
 
@@ -223,7 +224,7 @@ def test_open_sessions_are_ended_at_exit(service: LocalMindlytics) -> None:
 
         asyncio.run(main())
         """
-    result = child.run(program, flags=["-X", "dev", "-W", "error"], env=service.environment)
+    result = child.run(program, flags=["-X", "dev", "-W", "error"], env=lifecycle.address(service))
 
     assert (result.returncode, result.stderr) == (0, "")
     assert names(service.events("s")) == WHOLE
@@ -260,7 +261,7 @@ def test_a_session_that_a_forked_child_inherits_is_the_parents_to_end(service: L
         inside=f'session.track_conversation_turn(user="Hello", assistant="child"); {leave}',
         after='session.track_conversation_turn(user="Hello", assistant="parent"); session.__exit__(None, None, None)',
     )
-    result = child.run(program, flags=FORK_ALLOWED, env=service.environment)
+    result = child.run(program, flags=FORK_ALLOWED, env=lifecycle.address(service))
 
     assert (result.returncode, result.stderr) == (0, "")
     events = service.events("s")
@@ -277,7 +278,7 @@ def test_a_forked_child_may_end_an_inherited_session_and_start_its_own(service: 
         "        with session: own = session.session_id; session.track_event(event='Seen')",
         after="os._exit(0)",  # the parent would end it as well
     )
-    result = child.run(program, flags=FORK_ALLOWED, env=service.environment)
+    result = child.run(program, flags=FORK_ALLOWED, env=lifecycle.address(service))
 
     assert (result.returncode, result.stderr) == (0, "")
     assert names(service.events("s")) == ["start_session", "end_session"]

@@ -235,10 +235,10 @@ def test_a_callback_may_use_the_session(picky: LocalMindlytics) -> None:
             await session.flush()
             done.set()
 
-        session = client_of(picky, flush_timeout=3).create_session(device_id="d", on_error=on_error)
+        session = client_of(picky, flush_timeout=2 * PATIENCE).create_session(device_id="d", on_error=on_error)
         await session.track_event(event="Bad")
         await picky.wait_for_async(lambda service: "Noted" in names(service.events()))
-        in_time, _ = await asyncio.wait({asyncio.ensure_future(done.wait())}, timeout=1)
+        in_time, _ = await asyncio.wait({asyncio.ensure_future(done.wait())}, timeout=PATIENCE / 2)
         await session.end_session()
         assert in_time
 

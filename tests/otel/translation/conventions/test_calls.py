@@ -45,6 +45,13 @@ def test_indexed_messages_are_put_together() -> None:
     )
 
 
+def test_a_structure_that_stands_under_an_indexed_name_is_kept() -> None:
+    (message,) = calls.indexed(
+        {"p.0.role": "tool", "p.0.tool_call_id": "c", "p.0.content": {"temp": 21}}, "p.", role="user"
+    )
+    assert message == Message("tool", results=(ToolResult("c", None, '{"temp":21}'),))
+
+
 def test_the_id_of_an_answer_is_no_conversation() -> None:
     """Microsoft's Agent Framework calls it so."""
     reading = calls.model_call(span("chat", **{"gen_ai.conversation.id": "resp_1"}), (), ())

@@ -8,7 +8,7 @@ from support.spans import event, span
 
 from mlsdk_otel.translation import conventions
 from mlsdk_otel.translation.conventions import genai
-from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRequest, ToolRun
+from mlsdk_otel.translation.facts import Enclosure, Message, ModelCall, Reading, ToolRequest, ToolRun, Usage
 from mlsdk_otel.translation.spanview import SpanView
 
 SENT = [{"role": "user", "parts": [{"type": "text", "content": "Hi"}]}]
@@ -69,9 +69,11 @@ def test_calls_of_a_model(operation: str) -> None:
     assert isinstance(fact(view(operation)), ModelCall)
 
 
-def test_what_an_agent_span_says_it_cost_is_not_read() -> None:
-    agent = fact(view("invoke_agent", **{"gen_ai.agent.name": "shop", "gen_ai.usage.input_tokens": 99}, **TEXTS))
-    assert agent == Enclosure("shop", (Message("user", "Hi"),), (Message("assistant", "Hello."),))
+def test_an_agent_says_what_it_cost_and_what_it_asked() -> None:
+    said = {"gen_ai.agent.name": "shop", "gen_ai.usage.input_tokens": 99, "gen_ai.request.model": "m"}
+    agent = fact(view("invoke_agent", **said, **TEXTS))
+    sent, answer = (Message("user", "Hi"),), (Message("assistant", "Hello."),)
+    assert agent == Enclosure("shop", sent, answer, model="m", usage=Usage(99))
 
 
 def test_an_agent_of_pydantic_ai_tells_its_history_under_a_name_of_its_own() -> None:
@@ -87,6 +89,38 @@ def test_a_run_of_a_function() -> None:
         "gen_ai.tool.call.result": "[1, 2]",
     }
     assert fact(view("execute_tool", **attributes)) == ToolRun("f", "c", '{"a": 1}', "[1, 2]")
+
+
+def test_a_call_of_openllmetry_under_an_operation_nobody_knows() -> None:
+    assert isinstance(fact(view("some_request", **{"llm.request.type": "chat"}, **TEXTS)), ModelCall)
+    assert isinstance(fact(view("some_request", **TEXTS)), Enclosure)
+
+
+def test_agents_and_functions_that_name_no_operation() -> None:
+    agent = span("agent run", **{"agent_name": "shop", "pydantic_ai.all_messages": SENT, "final_result": "Hello."})
+    run = span("running tool", **{"gen_ai.tool.name": "f", "gen_ai.tool.call.id": "c", "tool_response": "snow"})
+    assert genai.claims(agent)
+    assert genai.claims(run)
+    assert fact(agent) == Enclosure(None, (Message("user", "Hi"),), (Message("assistant", "Hello."),))
+    assert fact(run) == ToolRun("f", "c", None, "snow")
+
+
+def test_a_call_that_has_the_request_and_the_answer_as_they_were() -> None:
+    said = {
+        "gen_ai.prompt": '{"messages": [{"role": "user", "content": "Hi"}], "model": "m"}',
+        "gen_ai.completion": '{"choices": [{"message": {"role": "assistant", "content": "Hello."}}]}',
+    }
+    call = fact(view("chat", **said))
+    assert (call.input, call.output) == ((Message("user", "Hi"),), (Message("assistant", "Hello."),))
+
+
+@pytest.mark.parametrize(
+    ("completion", "call_id"),
+    [('{"output": "snow"}', None), ('{"output": {"type": "tool", "content": "snow", "tool_call_id": "c"}}', "c")],
+)
+def test_a_run_as_langsmith_tells_it(completion: str, call_id: str | None) -> None:
+    said = {"gen_ai.tool.name": "f", "gen_ai.prompt": '{"a": 1}', "gen_ai.completion": completion}
+    assert fact(view("execute_tool", **said)) == ToolRun("f", call_id, '{"a": 1}', "snow")
 
 
 def test_a_run_as_pydantic_ai_told_it_up_to_its_second_format() -> None:

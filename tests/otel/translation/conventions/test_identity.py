@@ -25,6 +25,7 @@ from mlsdk_otel.translation.facts import Identity
         ),
         ({"traceloop.association.properties.thread_id": "t"}, Identity(conversation_id="t")),
         ({"ai.telemetry.metadata.sessionId": "s", "ai.telemetry.metadata.userId": "u"}, Identity("s", user_id="u")),
+        ({"langsmith.metadata.thread_id": "t", "langsmith.metadata.user_id": "u"}, Identity(None, "t", "u")),
         ({"metadata": '{"user_id": "u", "thread_id": "t"}'}, Identity(conversation_id="t", user_id="u")),
         ({"session.id": "s", "metadata": '{"session_id": "other"}'}, Identity(session_id="s")),
         ({"session.id": "", "user.id": True, "metadata": "no json"}, Identity()),

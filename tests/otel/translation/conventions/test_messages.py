@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -205,6 +206,48 @@ def test_what_is_no_message_says_nothing(raw: Any) -> None:
 )
 def test_instructions_are_parts_or_plain_text(raw: Any, text: str) -> None:
     assert messages.system(raw) == (Message("system", text),)
+
+
+def test_half_an_emoji_and_a_number_that_is_none_cost_no_message() -> None:
+    """As Python's `json` writes them, and JavaScript the first; the grammar of JSON has neither."""
+    asked = {"role": "user", "parts": [{"type": "text", "content": "cut \ud83d"}]}
+    call = {"type": "tool_call", "id": "1", "name": "f", "arguments": {"x": float("nan"), "y": 1}}
+    found = messages.history(json.dumps([asked, {"role": "assistant", "parts": [call]}]))
+    assert found == (
+        Message("user", "cut \ud83d"),
+        Message("assistant", requests=(ToolRequest("f", "1", '{"x":null,"y":1}'),)),
+    )
+
+
+def test_a_result_of_a_function_whose_role_was_not_known() -> None:
+    assert messages.one({"role": "unknown", "content": "rain"}) == Message(
+        "tool", results=(ToolResult(None, None, "rain"),)
+    )
+
+
+def test_objects_that_are_shown_as_python_does() -> None:
+    answer = "{'annotations': [], 'text': \"It's wet.\", 'type': 'output_text', 'logprobs': []}"
+    call = "ResponseFunctionToolCall(arguments='{\"city\": \"Oslo\"}', call_id='c', name='look', type='function_call')"
+    listed = [{"role": "assistant", "parts": [{"type": "text", "content": each}]} for each in (answer, call)]
+    request = ToolRequest("look", "c", '{"city": "Oslo"}')
+    assert messages.history(listed) == (Message("assistant", "It's wet."), Message("assistant", None, (request,)))
+    for typed in ("{'annotations': [}", "{'annotations': 1}", "ResponseFunctionToolCall(?"):
+        assert messages.history([{"role": "user", "parts": [{"type": "text", "content": typed}]}]) == (
+            Message("user", typed),
+        )
+
+
+def test_a_result_that_is_json_of_blocks_of_text_is_the_text() -> None:
+    content = '[{"type": "text", "text": "rain"}, {"type": "text", "text": "and snow"}]'
+    message = messages.one({"role": "tool", "tool_call_id": "c", "content": content})
+    assert message == Message("tool", results=(ToolResult("c", None, "rain\nand snow"),))
+
+
+@pytest.mark.parametrize("cut", ['[{"type": "tool_result", "tool_use_id": "c", "con', '[{"text": "Tell me a jo'])
+def test_parts_that_a_limit_has_cut_are_no_text(cut: str) -> None:
+    assert messages.one({"role": "user", "content": cut}) == Message("user")
+    typed = '[{"type": "question"}] is what I typed'
+    assert messages.one({"role": "user", "content": typed[1:]}) == Message("user", typed[1:])
 
 
 def test_json_that_a_limit_has_cut_is_no_text() -> None:

@@ -263,12 +263,14 @@ def test_events_that_make_no_sense_are_counted() -> None:
     )
     assert part.inner == ()
     assert part.loss == Loss(events=6)
+    assert part.loss.why == "mindlytics.turn: mindlytics.turn.assistant: is missing"
 
 
 def test_events_need_the_conversation_that_they_cannot_do_without() -> None:
     part = read(session(turn("hi"), event("mindlytics.event", mindlytics__event__name="Paid"), user__id="u"))
     assert [item["event"] for item in part.inner] == ["Paid"]
     assert part.loss == Loss(events=1)
+    assert part.loss.why.startswith("mindlytics.turn: gen_ai.conversation.id: is missing")
 
 
 def test_identify_and_alias() -> None:

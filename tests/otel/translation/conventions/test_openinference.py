@@ -69,6 +69,21 @@ def test_a_request_that_stands_in_two_places_is_read_once() -> None:
     assert call.output == (Message("assistant", requests=(ToolRequest("f", "c", "{}"),)),)
 
 
+@pytest.mark.parametrize(
+    "shown", ["<groq.Stream object at 0x7f44fc427e10>", "<async_generator object Llm.ask at 0x7f>"]
+)
+def test_an_object_that_nobody_has_read_is_no_answer(shown: str) -> None:
+    sent = {"llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "Hi"}
+    call = fact("LLM", **{**sent, "llm.model_name": "m", "output.value": shown})
+    assert (call.input, call.output) == ((Message("user", "Hi"),), ())
+
+
+def test_an_agent_that_hands_on_to_another_runs_no_function_for_it() -> None:
+    said = {"input.value": "Triage", "output.value": "Billing"}
+    assert fact("TOOL", name="handoff to Billing", **said) is None
+    assert fact("TOOL", name="handoff to Billing", **{**said, "tool.name": "hand_on"}).name == "hand_on"
+
+
 def test_an_image_is_named() -> None:
     stem = "llm.input_messages.0.message"
     call = fact(

@@ -58,3 +58,10 @@ def test_decorated_workflows_are_around_calls(kind: str) -> None:
 
 def test_a_decorated_agent_has_a_name() -> None:
     assert fact(**{"traceloop.span.kind": "agent", "traceloop.entity.name": "shop"}) == Enclosure("shop")
+
+
+def test_a_function_of_langchain() -> None:
+    given = '{"input_str": "{}", "inputs": {"city": "Oslo"}, "kwargs": {"color": "green", "tool_call_id": "c"}}'
+    came = '{"output": {"lc": 1, "kwargs": {"content": "rain", "tool_call_id": "c"}}, "kwargs": {"color": "green"}}'
+    own = {"traceloop.entity.name": "look", "traceloop.entity.input": given, "traceloop.entity.output": came}
+    assert fact(**{"traceloop.span.kind": "tool", **own}) == ToolRun("look", "c", '{"city":"Oslo"}', "rain")
