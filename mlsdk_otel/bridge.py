@@ -27,6 +27,7 @@ from mlsdk.delivery.host import host
 from mlsdk.delivery.masking import BeforeSend
 from mlsdk.delivery.pipeline import delivery_for
 from mlsdk.events import Event
+from mlsdk.logs import logger_for
 from mlsdk_otel import metrics
 from mlsdk_otel.config import Settings, what_cuts_texts
 from mlsdk_otel.metrics import Tally
@@ -41,7 +42,7 @@ from mlsdk_otel.translation.translator import MAX_REMEMBERED, Translator
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 

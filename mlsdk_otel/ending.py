@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from mlsdk.events import check_name
+from mlsdk.logs import logger_for
 from mlsdk_otel.bridge import bridges
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 
 def end_session(session_id: str, *, project_id: str | None = None) -> None:

@@ -6,7 +6,6 @@ OpenTelemetry: whatever is wrong here is one line in the log.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -23,9 +22,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from mlsdk import config
 from mlsdk.delivery.host import host
 from mlsdk.errors import ConfigurationError
+from mlsdk.logs import logger_for
 from mlsdk_otel.bridge import bridges
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 _GRACE: Final = 0.5
 """Seconds beyond the time to deliver, for saying what was not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 from mlsdk.delivery.host import host, silence_within
 from mlsdk.errors import ConfigurationError
+from mlsdk.logs import logger_for
 from mlsdk.waiting import running_loop
 from mlsdk_otel import attributes as names
 from mlsdk_otel import config
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mlsdk.delivery.masking import BeforeSend
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 

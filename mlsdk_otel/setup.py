@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from mlsdk.delivery.buffer import Stats
 from mlsdk.disabled import Nowhere
 from mlsdk.errors import ConfigurationError
+from mlsdk.logs import logger_for
 from mlsdk.waiting import Suspending, Wait, clock_of
 from mlsdk_otel.bridge import BridgeStats
 from mlsdk_otel.instrumentation.patching import DeliveryMode, patches
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlsdk_otel.road import RoadOptions
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,15 @@ OTEL_ORDER: Final = [
 ]
 # What the OpenTelemetry road may use of the SDK; a folder stands for all below it.
 OTEL_USES: Final = {
-    "mlsdk_otel": ["mlsdk/errors", "mlsdk/events", "mlsdk/config", "mlsdk/clock", "mlsdk/waiting", "mlsdk/delivery"],
+    "mlsdk_otel": [
+        "mlsdk/errors",
+        "mlsdk/logs",
+        "mlsdk/events",
+        "mlsdk/config",
+        "mlsdk/clock",
+        "mlsdk/waiting",
+        "mlsdk/delivery",
+    ],
     "mlsdk_otel/setup": ["mlsdk/disabled"],
     "mlsdk_otel/instrumentation": ["mlsdk/session", "mlsdk/client"],
     "mlsdk_otel/doctor": ["mlsdk/doctor"],

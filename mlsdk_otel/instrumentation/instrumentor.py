@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import Any
 
 from mlsdk.errors import ConfigurationError
+from mlsdk.logs import logger_for
 
 try:
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined,unused-ignore]
@@ -18,7 +18,7 @@ except ImportError as problem:
 from mlsdk_otel.bridge import log_mistake
 from mlsdk_otel.instrumentation.patching import patches
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 
 class MindlyticsInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-ignore]  # untyped where it is not installed

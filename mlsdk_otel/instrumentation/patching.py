@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -30,6 +29,7 @@ from mlsdk.delivery.masking import BeforeSend, mask
 from mlsdk.delivery.pipeline import Delivery
 from mlsdk.errors import ConfigurationError
 from mlsdk.events import END_SESSION, START_SESSION, Event
+from mlsdk.logs import logger_for
 from mlsdk.waiting import Wait, clock_of, running_loop
 from mlsdk_otel import attributes as names
 from mlsdk_otel import metrics
@@ -40,7 +40,7 @@ from mlsdk_otel.instrumentation.mirror import Mirror, Policy
 from mlsdk_otel.processor import MindlyticsSpanProcessor
 from mlsdk_otel.road import OUR_SCOPE, in_use
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 

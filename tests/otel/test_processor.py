@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -105,3 +106,17 @@ def test_after_its_shutdown_nothing_new_is_read(shared_service: LocalMindlytics)
     processor.force_flush()
     assert names(shared_service.events(before)) == ["start_session", "end_session"]
     late.end()
+
+
+def test_a_log_handler_that_raises_does_not_reach_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError
+
+    monkeypatch.delenv("MLSDK_API_KEY", raising=False)
+    handler = Raising()
+    logging.getLogger("mlsdk_otel").addHandler(handler)
+    try:
+        MindlyticsSpanProcessor().shutdown()
+    finally:
+        logging.getLogger("mlsdk_otel").removeHandler(handler)
