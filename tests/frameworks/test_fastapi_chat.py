@@ -60,6 +60,8 @@ def test_a_conversation_over_several_requests(
     browser.http.headers["X-User-Id"] = "ann"
     assert browser.say("Where is my order?") == "It is on its way."
     assert browser.http.post("/end").status_code == 200
+    # An answer waits for delivery for two seconds at most.
+    service.wait_for(lambda at: at.session(browser.session_id).ended_at, timeout=PATIENCE)
     session = service.session(browser.session_id)
     (conversation,) = session.conversations
     assert [(turn.user, turn.assistant) for turn in conversation.turns] == [
@@ -76,6 +78,7 @@ def test_two_browsers_do_not_meet(service: LocalMindlytics, browsers: list[Brows
     for number in range(3):
         for name, browser in zip("ab", browsers, strict=True):
             browser.say(f"{name}{number}")
+    service.wait_for(lambda at: sum(len(at.session(each).turns) for each in at.session_ids) == 6, timeout=PATIENCE)
     for name, browser in zip("ab", browsers, strict=True):
         (conversation,) = service.session(browser.session_id).conversations
         assert [turn.user for turn in conversation.turns] == [f"{name}{number}" for number in range(3)]

@@ -39,6 +39,9 @@ def test_a_visit_is_a_session(service: LocalMindlytics, models: ModelStandIn, ad
         assert say(browser, messages, "Where is my order?") == "It is on its way."
         assert browser.post("/end").status_code == 204
         say(browser, [], "hello again")
+    service.wait_for(  # an answer waits for delivery for two seconds at most
+        lambda at: at.session(at.session_ids[1]).turns and at.session(at.session_ids[0]).ended_at, timeout=PATIENCE
+    )
     first, second = service.session_ids
     (conversation,) = service.session(first).conversations
     assert [(turn.user, turn.assistant) for turn in conversation.turns] == [
@@ -63,5 +66,6 @@ def test_two_browsers_do_not_meet(service: LocalMindlytics, address: str) -> Non
         for number in range(3):
             say(ann, [], f"ann {number}")
             say(bob, [], f"bob {number}")
+    service.wait_for(lambda at: sum(len(at.session(each).turns) for each in at.session_ids) == 6, timeout=PATIENCE)
     said = [[turn.user for turn in service.session(each).conversations[0].turns] for each in service.session_ids]
     assert said == [[f"{name} {number}" for number in range(3)] for name in ("ann", "bob")]

@@ -47,7 +47,7 @@ class Client:
 def run(test: Callable[[Client], Any], **options: Any) -> None:
     async def main() -> None:
         async with LocalMindlytics(**options) as service, aiohttp.ClientSession() as http:
-            await asyncio.wait_for(test(Client(service, http)), 20)
+            await asyncio.wait_for(test(Client(service, http)), 60)
 
     asyncio.run(main())
 

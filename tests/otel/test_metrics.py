@@ -102,7 +102,7 @@ def test_a_tally_tells_once_whatever_the_threads() -> None:
 def test_a_meter_provider_that_is_set_later_sees_all_of_it(shared_service: LocalMindlytics, reader: str) -> None:
     done = child.run(
         """
-        import sys
+        import sys, time
         from mlsdk_otel import MindlyticsSpanExporter, MindlyticsSpanProcessor
         from opentelemetry import metrics
         from opentelemetry.sdk.metrics import MeterProvider
@@ -120,11 +120,18 @@ def test_a_meter_provider_that_is_set_later_sees_all_of_it(shared_service: Local
         span = provider.get_tracer("app").start_span("mindlytics.session", attributes={"mindlytics.device.id": "d"})
         span.end()
         provider.force_flush()
-        for resource in reader.get_metrics_data().resource_metrics:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        print(metric.name, point.value)
+        for _ in range(600):  # a flush has waited for delivery, perhaps not for what is counted after it
+            found = [
+                f"{metric.name} {point.value}"
+                for resource in reader.get_metrics_data().resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                for point in metric.data.data_points
+            ]
+            if "otel.sdk.exporter.span.inflight 0" in found:
+                break
+            time.sleep(0.05)
+        print(*found, sep="\\n")
         """,
         reader,
         env=lifecycle.address(shared_service),

@@ -70,7 +70,7 @@ def test_what_is_installed_is_found_by_its_usual_name() -> None:
 
 def run(env: Mapping[str, str], *arguments: str, launched: bool = False, cwd: Path | None = None) -> tuple[int, str]:
     """The command line as a user types it: its exit status and what it says."""
-    command = [str(SCRIPTS / "mlsdk-otel"), "doctor", *arguments]
+    command = [str(SCRIPTS / "mlsdk-otel"), "doctor", "--timeout", "30", *arguments]
     if launched:
         command = [str(SCRIPTS / "opentelemetry-instrument"), *command]
     done = subprocess.run(
@@ -80,7 +80,7 @@ def run(env: Mapping[str, str], *arguments: str, launched: bool = False, cwd: Pa
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=90,
         check=False,
     )
     assert done.stderr == ""
