@@ -25,8 +25,8 @@ _BESIDE: Final = {
     "rolling deployments; default true.",
     "MLSDK_OTEL_HOLD_SECONDS": "Seconds that spans of AI libraries wait for one another, for the span that all of them "
     "are below, or for a log record with their texts, at most; default 30.",
-    "MLSDK_OTEL_PROCESSOR": "True adds the span processor where no code is changed, so that events leave earlier; "
-    "default false.",
+    "MLSDK_OTEL_PROCESSOR": "True adds the span processor where no code is changed, so that events leave earlier, and "
+    "`using_session` and baggage count; default false.",
     "MLSDK_OTEL_SESSION_IDLE_SECONDS": "Seconds without a turn after which the conversations of a session end whose id "
     "came from outside; default 1800. A session that is only its trace ends after 300.",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from time import monotonic
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict
 from weakref import WeakSet
 
-from mlsdk import config, events
+from mlsdk import config, events, native
 from mlsdk.callbacks import Callback, CallbackRunner
 from mlsdk.clock import Clock, SystemClock
 from mlsdk.disabled import Nowhere
@@ -139,7 +138,6 @@ class Client:
         self._door: Delivery | Nowhere = _door(self._config)
         self._clock: Clock = _CLOCK
         self._sessions: WeakSet[Session] = WeakSet()
-        self._sessions_lock = threading.Lock()
         self._listener: Listener | None = None
         self._wait: Wait = Suspending()
 
@@ -214,8 +212,7 @@ class Client:
             on_event=on_event,
             join=join,
         )
-        with self._sessions_lock:  # close() may be going through them in another thread
-            self._sessions.add(session)
+        self._sessions.add(session)
         return session
 
     # -- users --------------------------------------------------------------------------------------------------------
@@ -343,8 +340,7 @@ class Client:
         await self.stop_listening()
 
     def _abandon_all(self) -> list[Session]:
-        with self._sessions_lock:
-            sessions = list(self._sessions)
+        sessions = native.members(self._sessions)
         for session in sessions:
             session.abandon()
         return sessions

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -46,4 +49,14 @@ def run(program: str, commands: Mapping[str, Command], arguments: Sequence[str])
     # Only the first word is judged here: all that follows, `--help` too, is the command's.
     chosen: str = parser.parse_args(arguments[:1]).command
     main: Callable[[Sequence[str]], int] = import_module(commands[chosen].home).main
-    return main(arguments[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what people say need not fit the encoding of where it goes
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = main(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, as `head` has; what Python still holds of it would fail once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status

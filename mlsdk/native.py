@@ -23,7 +23,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
+
+T = TypeVar("T")
 
 _LOOKED_UP: Final = (select, selectors, socket, threading, time)
 """Loaded, so that `original` finds them."""
@@ -89,6 +92,15 @@ def new_reentrant_lock() -> threading.RLock:
     """The same, for threads that may come back while they hold it."""
     lock: threading.RLock = original("_thread", "RLock")()
     return lock
+
+
+def members(of: WeakSet[T]) -> list[T]:
+    """All of a set to which threads, finalizers and signal handlers may be adding, who must not wait for a lock."""
+    while True:
+        try:
+            return list(of)
+        except RuntimeError:  # noqa: PERF203  (it changed while it was read)
+            continue
 
 
 def start_thread(work: Callable[[], object], *, name: str) -> None:
@@ -179,6 +191,14 @@ class Loop(asyncio.SelectorEventLoop):
     are joined, however long a name server takes to answer; and under gevent they are greenlets, which would wait
     for a hub that never runs.
     """
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Raises OSError when no file descriptor is left."""
+        try:
+            super().__init__(selector)
+        except OSError:
+            self._closed = True  # else asyncio complains at its end of the half that was not made
+            raise
 
     async def getaddrinfo(
         self,

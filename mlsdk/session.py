@@ -291,7 +291,14 @@ class Session:
         """Ends the session if it is this object's to end, without waiting: nobody is left who would end it."""
         self._notice_fork()
         if self._is_owned and self._state is _OPEN:
-            self._end()
+            # A thread may be in the midst of a call, in a `before_send` that never returns.
+            if self._lock.acquire(timeout=_ABANDON_TIMEOUT):
+                try:
+                    self._end_exclusively(None, None)
+                finally:
+                    self._lock.release()
+            else:
+                logger.warning("a session was not ended: a call to it goes on")
         if self._listener is not None:
             self._listener.stop()
 
@@ -312,17 +319,23 @@ class Session:
 
     async def _leave(self) -> None:
         """Waits for this session's events, then for what the service has to say about them."""
-        await self.flush()
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            limits = self._surroundings.config.limits
-            # The flush may have come to its end a moment before the news of this one event.
-            if self._end_settled is not None and await self._surroundings.wait(self._end_settled, _NEWS_TIMEOUT):
-                await self._surroundings.wait(listener.ended, limits.session_ended_timeout)
-            listener.stop()
-            await self._surroundings.wait(listener.stopped, _STOP_TIMEOUT)
-            await self._wait_for_callbacks(self._on_event, limits.flush_timeout)
-            await self._wait_for_callbacks(self._errors.runner, limits.flush_timeout)
+        listener, end_settled = self._listener, self._end_settled
+        self._listener = None
+        if listener is None:
+            await self.flush()
+            return
+        try:
+            await self.flush()
+            # The flush may have come to its end a moment before the news of this one event. Where no websocket could
+            # be had so far, none is waited for.
+            is_delivered = end_settled is not None and await self._surroundings.wait(end_settled, _NEWS_TIMEOUT)
+            if is_delivered and listener.was_connected:
+                await self._surroundings.wait(listener.ended, self._surroundings.config.limits.session_ended_timeout)
+        finally:
+            listener.stop()  # also when whoever waits is cancelled
+        await self._surroundings.wait(listener.stopped, _STOP_TIMEOUT)
+        await self._wait_for_callbacks(self._on_event, self._surroundings.config.limits.flush_timeout)
+        await self._wait_for_callbacks(self._errors.runner, self._surroundings.config.limits.flush_timeout)
 
     async def _wait_for_callbacks(
         self, runner: CallbackRunner[MLEvent] | CallbackRunner[MindlyticsError] | None, seconds: float
@@ -845,6 +858,8 @@ class Session:
         return f"<Session {self._session_id or 'without id'}, {self._state.value}>"
 
 
+_ABANDON_TIMEOUT: Final = 0.5
+"""Seconds that the end of a process waits for a call to a session that is to be ended, at most."""
 _NEWS_TIMEOUT: Final = 0.2
 _STOP_TIMEOUT: Final = 5.0
 """Seconds that leaving a session waits for its websocket to be closed, at most."""

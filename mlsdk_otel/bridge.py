@@ -249,6 +249,10 @@ class Bridge:
         end = events.end_session(events.common(session_id=session_id), time.time_ns() // 1000)
         self._do(lambda: self._offer(self._translator.end_session(session_id, end, time.monotonic())))
 
+    def end_conversations(self, session_id: str) -> None:
+        """The SDK is about to send the end of a session itself: what libraries' spans tell of it has to end before."""
+        self._do(lambda: self._offer(self._translator.end_conversations(session_id, time.monotonic())))
+
     def tell(self, session_id: str, recipient: Recipient) -> None:
         """Names who is told what becomes of a session's events."""
 

@@ -226,7 +226,8 @@ class Box:
             if (name := _SEGMENT_NAME.fullmatch(path.name)) is not None:
                 self._next = max(self._next, int(name[1]) + 1)
                 self._take_over(Segment(path), found)
-        self._end_sessions(found)
+        with contextlib.suppress(OSError):  # a full disk is the more reason to deliver what is on it
+            self.end_sessions(found)
         return found
 
     def _take_over(self, segment: Segment, found: Found) -> None:
@@ -271,7 +272,7 @@ class Box:
         except OSError as problem:
             logger.warning("a damaged file of the spool could not be set aside (%s)", why(problem))
 
-    def _end_sessions(self, found: Found) -> None:
+    def end_sessions(self, found: Found) -> None:
         """Writes the ends of what was left open, so that they are made once, whoever dies meanwhile."""
         left_open = list(self.open)
         if not left_open:
@@ -284,9 +285,10 @@ class Box:
         segment.loaded.clear()
         for event in ends:
             self.open.note(event)
-        self.note([session.session_id for session in left_open])
         found.session_ids += [str(event["session_id"]) for event in ends]
-        found.ends = len(ends)
+        found.ends += len(ends)
+        with contextlib.suppress(OSError):  # the ends themselves say it as well, for as long as they are there
+            self.note([session.session_id for session in left_open])
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

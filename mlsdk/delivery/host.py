@@ -131,7 +131,10 @@ class Host:
             self._starting.release()
 
     def _start(self) -> None:
-        loop = native.new_loop()
+        try:
+            loop = native.new_loop()
+        except OSError:  # no file descriptor is left: whoever records next tries again
+            return
         loop.set_debug(False)  # python -X dev is for the application's loop; it would report ours as slow
         loop.call_soon(self._begin, context=self._context)
         try:
@@ -146,7 +149,11 @@ class Host:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         self._ident = native.get_ident()
-        loop.run_forever()
+        while True:  # a SystemExit stops a loop; it can be run again
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as problem:  # noqa: PERF203  (they have no business here)
+                logger.error("background work ended with %s; the rest goes on", type(problem).__name__)
 
     def _begin(self) -> None:
         """On the loop: starts the work of guests that have come since the last time."""

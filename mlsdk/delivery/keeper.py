@@ -65,6 +65,8 @@ class Keeper:
         """Whether the buffer may hold events that should be on disk."""
         self.evicted: deque[Entry] = deque()
         """Events that were written and then dropped from memory; any thread appends."""
+        self.has_news = False
+        """Whether events have arrived in the annex since the last look; those that were there may have to stay."""
         self.is_tidy = True
         """Whether nothing of ours is left on disk that `tidy` would remove."""
         self._is_ahead = spooling.mode == "write-ahead"
@@ -128,6 +130,7 @@ class Keeper:
         None is written before an older one of its session: what a dead process has left is read in the order in which
         it was written.
         """
+        self.has_news = False
         self._catches_up = False
         if self.is_broken and self._now() < self._try_from:
             return []
@@ -179,7 +182,8 @@ class Keeper:
 
     def _may_pass(self, entry: Entry, buffer: Buffer) -> bool:
         """Whether an event may be sent without being on disk."""
-        if not self.is_broken and (self.saves or not buffer.fits(len(entry.body))):
+        # Without a disk it waits for room, too: in the annex it is counted among what memory may hold.
+        if not buffer.fits(len(entry.body)) or (self.saves and not self.is_broken):
             return False
         self.is_behind = True
         return True

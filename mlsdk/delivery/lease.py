@@ -32,6 +32,26 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_handles: Final[set[int]] = set()
+"""Of all leases of this process, those included of which only a thread knows that is about to take them."""
+
+
+def _close(handle: int) -> None:
+    if handle in _handles:  # else this is a child, where it was closed already
+        _handles.discard(handle)
+        os.close(handle)
+
+
+def _after_fork_in_child() -> None:
+    # A fork may come while the sender's thread adopts a folder, which takes as long as reading it does.
+    for handle in list(_handles):
+        _close(handle)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 class Lease:
     """A folder that is ours until `release`, or until the process dies."""
 
@@ -56,6 +76,7 @@ class Lease:
             handle = os.open(folder / NAME, flags, 0o600)
         except FileNotFoundError:
             return None
+        _handles.add(handle)
         try:
             _lock(handle)
             # An earlier owner may have removed the file between the two steps; a lock on it is worth nothing then.
@@ -63,7 +84,7 @@ class Lease:
                 return cls(folder, handle)
         except OSError:
             pass
-        os.close(handle)
+        _close(handle)
         return None
 
     def release(self, *, removes: bool) -> None:
@@ -73,7 +94,7 @@ class Lease:
         if removes and sys.platform != "win32":
             with contextlib.suppress(OSError):
                 self._path.unlink()
-        os.close(self._handle)
+        _close(self._handle)
         self._handle = None
         if removes and sys.platform == "win32":  # an open file cannot be removed there
             with contextlib.suppress(OSError):
@@ -82,5 +103,5 @@ class Lease:
     def forget(self) -> None:
         """In a forked child: the lease is the parent's, and must end with it rather than with its last child."""
         if self._handle is not None:
-            os.close(self._handle)
+            _close(self._handle)
             self._handle = None

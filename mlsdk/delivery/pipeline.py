@@ -141,6 +141,8 @@ class Delivery:
         # What is to be done once the lock is given back.
         self._after: deque[Callable[[], object]] = deque()
         self._most_gathered = limits.queue_events
+        self._most_gathered_bytes = limits.queue_bytes
+        self._gathered_bytes = 0  # in the inbox; about, for nobody takes a lock to count
         self._buffer = Buffer(max_events=limits.queue_events, max_bytes=limits.queue_bytes)
         self._waiters = Waiters()
         self._early_waiters: list[Callable[[], None]] = []
@@ -200,6 +202,7 @@ class Delivery:
             observer=observer,
             on_settled=on_settled,
         )
+        self._gathered_bytes += len(entry.body)
         self._inbox.append(entry)
         self._pump()
         self._home.recorded()
@@ -313,7 +316,8 @@ class Delivery:
         """
         # What is not in the buffer is not bounded by it, so even the main thread lets no more than this gather.
         gathered = len(self._inbox)
-        if gathered >= self._most_gathered or not native.may_be_interrupted() or self._home.is_own_thread():
+        is_much = gathered >= self._most_gathered or self._gathered_bytes >= self._most_gathered_bytes
+        if is_much or not native.may_be_interrupted() or self._home.is_own_thread():
             self._clear_inbox()
         elif is_awaited or gathered >= _GATHERED or (self._sleeps and not self._sleeps_until_full):
             # Otherwise the sender looks by itself, when its request is answered.
@@ -359,6 +363,7 @@ class Delivery:
 
     def _work_off(self) -> None:
         """Under the lock."""
+        self._gathered_bytes = 0
         while self._inbox:
             item = self._inbox.popleft()
             if not isinstance(item, Entry):
@@ -385,7 +390,7 @@ class Delivery:
         keeper = self._keeper
         if keeper is not None and keeper.is_pressed:
             self._stir()
-        if not (self._sleeps and (self._buffer.has_ready or (keeper is not None and keeper.annex.arriving))):
+        if not (self._sleeps and (self._buffer.has_ready or (keeper is not None and keeper.has_news))):
             return
         is_full = self._buffer.has_full_batch or (keeper is not None and keeper.annex.arriving >= MAX_BATCH_EVENTS)
         if not self._sleeps_until_full or self._is_hurried or is_full:
@@ -580,6 +585,7 @@ class Delivery:
             return buffer.offer(entry)
         buffer.accept(entry)
         if keeper.annex.take(entry):
+            keeper.has_news = True
             return ()
         buffer.count_dropped(QUEUE_FULL)
         return (entry,)
@@ -603,7 +609,7 @@ class Delivery:
             if keeper is None:
                 await stirred.wait()
             else:
-                pause = keeper.rest if is_at_rest else keeper.pause
+                pause = keeper.rest if is_at_rest and not keeper.annex.arriving else keeper.pause
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stirred.wait(), pause)
             stirred.clear()
@@ -694,7 +700,7 @@ class Delivery:
 
     def end_sessions(self) -> None:
         """Has the sessions that are open offer their ends; nobody else will."""
-        for session in _members(self._open):
+        for session in native.members(self._open):
             try:
                 session.abandon()
             except Exception as problem:  # noqa: PERF203  (the others are to be ended all the same)
@@ -720,7 +726,8 @@ class Delivery:
         if keeper is not None and not keeper.is_broken and not keeper.is_at_ease:
             return False
         with self._lock:
-            return self._buffer.queued == 0 and self._in_inbox() == 0
+            arriving = 0 if keeper is None else keeper.annex.arriving
+            return self._buffer.queued + arriving + self._in_inbox() == 0
 
     def is_storing(self) -> bool:
         """Whether events are about to be safe on disk that are not yet."""
@@ -751,15 +758,6 @@ class Delivery:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _members(of: WeakSet[Endable]) -> list[Endable]:
-    """All of a set to which other threads may be adding."""
-    while True:
-        try:
-            return list(of)
-        except RuntimeError:  # noqa: PERF203  (it changed while it was read)
-            continue
 
 
 _inherited: list[object] = []

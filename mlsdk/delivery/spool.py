@@ -36,6 +36,7 @@ logger = logger_for(__name__)
 
 _BOX_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 _WRITTEN_AT_ONCE: Final = 2000
+_TRIES: Final = 5
 _NOBODYS_NUMBER: Final = -1
 """For an event of another process, whose number may be that of one of ours, too."""
 
@@ -152,15 +153,18 @@ class Spool:
         if self._own is None:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-            folder.mkdir(mode=0o700)
-            lease = Lease.take(folder, is_new=True)
-            if lease is None:  # an odd file system, or somebody who takes what was made a moment ago
-                shutil.rmtree(folder, ignore_errors=True)
-                raise OSError(errno.ENOLCK, "No locks available")
-            self._own = Box(folder, lease, syncs=self._syncs)
+            self._own = self._new_box()
             self._measure_others()
         return self._own
+
+    def _new_box(self) -> Box:
+        for _ in range(_TRIES):  # another process may take what was made a moment ago
+            folder = self._folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+            folder.mkdir(mode=0o700)
+            if (lease := Lease.take(folder, is_new=True)) is not None:
+                return Box(folder, lease, syncs=self._syncs)
+            shutil.rmtree(folder, ignore_errors=True)
+        raise OSError(errno.ENOLCK, "No locks available")  # an odd file system
 
     # -- the bound ----------------------------------------------------------------------------------------------------
 
@@ -169,12 +173,17 @@ class Spool:
         return [*self._adopted, *([] if self._own is None else [self._own])]
 
     def _measure_others(self) -> None:
+        size = 0
+        for name in self._names_of_others():
+            with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
+                for each in (self._folder / name).glob("*.events"):
+                    size += each.stat().st_size
+        self._others_bytes = size
+
+    def _names_of_others(self) -> list[str]:
         ours = {box.folder.name for box in self._boxes()}
-        self._others_bytes = 0
-        for path in self._folder.glob("*/*.events"):
-            if path.parent.name not in ours:
-                with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-                    self._others_bytes += path.stat().st_size
+        with os.scandir(self._folder) as found:
+            return sorted(each.name for each in found if _BOX_NAME.fullmatch(each.name) and each.name not in ours)
 
     def _fitting(self, new: Sequence[Entry]) -> int:
         """How many of these there is room for, from the first on, if everything goes that may."""
@@ -303,14 +312,14 @@ class Spool:
         with contextlib.suppress(OSError):  # tried again at the next time
             self._remove_empty(list(self._adopted))
         all_found = Found()
+        for box in self._adopted:
+            with contextlib.suppress(OSError):  # the disk is full still
+                box.end_sessions(all_found)
         try:
-            names = sorted(each.name for each in os.scandir(self._folder) if _BOX_NAME.fullmatch(each.name))
+            names = self._names_of_others()
         except FileNotFoundError:
             return all_found
-        ours = {box.folder.name for box in self._boxes()}
         for name in names:
-            if name in ours:
-                continue
             folder = self._folder / name
             try:
                 found = self._adopt(folder)

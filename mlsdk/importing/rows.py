@@ -8,6 +8,7 @@ Whatever else it has becomes a property of the turn.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -62,11 +63,19 @@ def rows_of_json(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, objec
         if not line.strip():
             continue
         try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as problem:
+            row = _parsed(line)
+        except (ValueError, RecursionError) as problem:
             yield number, RowError(number, f"is no JSON: {problem}")
             continue
         yield number, row if isinstance(row, dict) else RowError(number, "is no JSON object")
+
+
+def _parsed(line: str) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # Python's own reads half an emoji too, as Python and JavaScript write it.
+        return events.without_surrogates(json.loads(line))
 
 
 def rows_of_csv(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, object] | RowError]]:

@@ -81,6 +81,7 @@ class Listener:
         ended: True: this session's `Session Ended` arrived, and was handed on before. False: it will not any more.
         stopped: Done when nothing is open any more.
         error: Why the first attempt failed, if it did.
+        was_connected: Whether there has been a connection yet.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Listener:
         self.error: LiveError | None = None
         self._pid = os.getpid()
         self._is_stopping = False
-        self._was_connected = False
+        self.was_connected = False
         # What the user was told of the outage that goes on: that there is one, that the key is refused.
         self._told: set[str] = set()
         self._work: asyncio.Task[None] | None = None
@@ -188,7 +189,7 @@ class Listener:
                 after = problem.after
                 self._missed_first(problem.error)
                 self._tell("refused" if problem.is_refused else "outage", problem.error)
-                if problem.is_refused and not self._was_connected:
+                if problem.is_refused and not self.was_connected:
                     return
             if not self._is_stopping:
                 await asyncio.sleep(reconnect_wait(failures, jitter=self._jitter(), after=after))
@@ -205,7 +206,7 @@ class Listener:
         try:
             if self._is_stopping:
                 return False
-            self._was_connected = True
+            self.was_connected = True
             self._told.clear()
             _settle(self.ready, True)
             why = await self._hear(websocket)

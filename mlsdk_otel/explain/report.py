@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from mlsdk.events import Event
+from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions
-from mlsdk_otel.translation.conventions import identity, native
-from mlsdk_otel.translation.facts import ModelCall
+from mlsdk_otel.translation.conventions import native
+from mlsdk_otel.translation.facts import Loss, ModelCall
 from mlsdk_otel.translation.foreign import Foreign
-from mlsdk_otel.translation.lineage import Link
 from mlsdk_otel.translation.spanview import SpanView
+from mlsdk_otel.translation.translator import Translator
 
 _NATIVE: Final = "a session or conversation of mlsdk: sent as it was recorded"
+_DIRECT: Final = "a session or conversation of mlsdk: the SDK has sent it itself"
 _NOT_AI: Final = "not AI"
 _UNTOLD: Final = "an AI span of which nothing was made"
 _NO_CONTENT: Final = "no content"
 _IDS: Final = ("user_id", "device_id", "conversation_id")
+_ANY: Final = "any project"
 _MAX_TEXT: Final = 70
 _MAX_DEPTH: Final = 50
 
@@ -32,7 +36,7 @@ def report(views: Sequence[SpanView]) -> Iterator[str]:
     Args:
         views: In the order in which they ended, which is the order in which an exporter sees them.
     """
-    said, sent = _run(views)
+    said, sent, loss = _run(views)
     for trace in _traces(views):
         yield f"trace {trace[0].trace_id:032x}"
         for view, depth in _tree(trace):
@@ -45,35 +49,33 @@ def report(views: Sequence[SpanView]) -> Iterator[str]:
     yield "would be sent:" if sent else "nothing would be sent"
     for event in sent:
         yield f"  {_line(event)}"
+    if loss.events:
+        why = loss.why or "without ids"
+        yield f"left out, as they make no sense: events of Mindlytics spans, {loss.events} ({why})"
 
 
-def _run(views: Iterable[SpanView]) -> tuple[dict[tuple[int, int], str], list[Event]]:
+def _run(views: Iterable[SpanView]) -> tuple[dict[tuple[int, int], str], list[Event], Loss]:
     said: dict[tuple[int, int], str] = {}
 
     def decided(trace_id: int, span_id: int, what: str) -> None:
         said[trace_id, span_id] = what
 
-    reader = Foreign(decided=decided)
+    translator = Translator(project_id=_ANY, foreign=Foreign(decided=decided))
     sent: list[Event] = []
     for view in views:
-        is_native = native.claims(view)
-        if is_native or conventions.convention_of(view) is None:
-            said[view.trace_id, view.span_id] = _NATIVE if is_native else _NOT_AI
-            sent += reader.passed([_link(view, is_native=is_native)], 0.0)
-        else:
-            sent += reader.feed(view, conventions.read(view), 0.0)
-    return said, sent + reader.close(0.0)
+        if native.is_of_a_session(view):
+            said[view.trace_id, view.span_id] = _NATIVE if native.claims(view) else _DIRECT
+        elif conventions.convention_of(view) is None:
+            said[view.trace_id, view.span_id] = _NOT_AI
+        sent += translator.feed(_of_any_project(view), 0.0)
+    return said, sent + translator.close(0.0), translator.loss
 
 
-def _link(view: SpanView, *, is_native: bool) -> Link:
-    tells_ids = not identity.MARKERS.isdisjoint(view.attributes)
-    return Link(
-        view.trace_id,
-        view.span_id,
-        view.parent_id,
-        view.parent_id is None or view.has_remote_parent,
-        view.attributes if tells_ids else None,
-        is_native=is_native,
+def _of_any_project(view: SpanView) -> SpanView:
+    if names.PROJECT_ID not in view.attributes:
+        return view
+    return replace(
+        view, attributes={name: value for name, value in view.attributes.items() if name != names.PROJECT_ID}
     )
 
 

@@ -222,6 +222,8 @@ class Patches:
             shown, again = _mask_once(event, hook)
         try:
             delivered = self._show(options, session, event, shown)
+            if not delivered and event["type"] == END_SESSION:
+                _end_what_spans_tell(session)
         except Exception as problem:
             log_mistake("an event could not become a span", problem)
             delivered = False
@@ -496,6 +498,14 @@ def _let_go(delivery: Delivery, session_id: str, _: object) -> None:
 def _wait_at_most(done: Future[None], seconds: float) -> None:
     with suppress(FutureTimeoutError):
         done.result(seconds)
+
+
+def _end_what_spans_tell(session: mlsdk.session.Session) -> None:
+    """Ends the conversations of a session that libraries' spans have begun: the SDK sends the session's end next."""
+    session_id = str(session.session_id)
+    for bridge in _bridges_of(session):
+        if bridge.knows(session_id):
+            bridge.end_conversations(session_id)
 
 
 def _bridges_of(session: mlsdk.session.Session) -> list[Bridge]:

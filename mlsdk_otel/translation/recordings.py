@@ -8,6 +8,7 @@ tolerant: what cannot be understood is left out.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,12 +22,13 @@ from mlsdk_otel.translation.spanview import EventView, SpanView
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_DEPTH: Final = 50
+_OBJECT: Final = re.compile(r"\{(?=\s*\")")
 
 Document = Mapping[str, object]
 
 
 def documents(text: str | bytes) -> list[Document]:
-    """The JSON objects in a text: one, a list of them, one a line, or one after the other.
+    """The JSON objects in a text: one, a list of them, one a line, or one after the other, with other text in between.
 
     Raises:
         ValueError: It holds no JSON.
@@ -50,19 +52,31 @@ def views(found: Iterable[Document]) -> list[SpanView]:
 
 
 def _one_after_the_other(text: str) -> Iterator[Document]:
-
     decoder = json.JSONDecoder()
-    place = 0
+    place, is_any_json, problem = 0, False, None
     while (place := _next(text, place)) < len(text):
-        found, place = decoder.raw_decode(text, place)
+        try:
+            found, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            # What a program prints is among what the console exporter prints.
+            problem, place = problem or error, _next_object(text, place + 1)
+            continue
+        is_any_json = True
         if isinstance(found, Mapping):
             yield found
+    if problem is not None and not is_any_json:
+        raise problem
 
 
 def _next(text: str, place: int) -> int:
     while place < len(text) and text[place] in " \t\r\n,":
         place += 1
     return place
+
+
+def _next_object(text: str, place: int) -> int:
+    found = _OBJECT.search(text, place)
+    return len(text) if found is None else found.start()
 
 
 def _spans(document: Document) -> Iterator[SpanView]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Final
 
-from mlsdk.events import Event
+from mlsdk.events import END_SESSION, Event
 from mlsdk_otel import attributes as names
 from mlsdk_otel.translation import conventions
 from mlsdk_otel.translation.conventions import identity, native
@@ -191,7 +191,7 @@ class Translator:
             found += self._begin_anyhow(session_id)
         while self._waiting and next(iter(self._waiting.values())) <= now:
             session_id, _ = self._waiting.popitem(last=False)
-            found += self._sessions[session_id].expire()
+            found += self._after_others(self._sessions[session_id].expire(), now)
             self._settle(session_id)
         return found
 
@@ -315,13 +315,24 @@ class Translator:
             self.late += 1
             return _at_once(part)
         found, state = self._state(part.session_id, view)
-        found += state.take(part, expected=expected)
+        found += self._after_others(state.take(part, expected=expected), now)
         if state.held > self._max:
-            found += state.expire()
+            found += self._after_others(state.expire(), now)
         if state.waits:
             self._waiting.setdefault(part.session_id, now + WAIT)
         self._settle(part.session_id)
         return found
+
+    def _after_others(self, found: list[Event], now: float) -> list[Event]:
+        """Has what libraries' spans tell of a session end before it does: what comes after an end begins it anew."""
+        if not found or found[-1]["type"] != END_SESSION:
+            return found
+        *before, end = found
+        return [*before, *self.foreign.end_conversations(str(end["session_id"]), now), end]
+
+    def end_conversations(self, session_id: str, now: float) -> list[Event]:
+        """What libraries' spans tell of a session that somebody else is about to end."""
+        return self.foreign.end_conversations(session_id, now)
 
     def _has_ended(self, session_id: str, view: SpanView) -> bool:
         """Whether a span comes after the end of its session; one that begins it anew in another trace does not."""

@@ -114,6 +114,37 @@ def test_events_that_wait_for_a_websocket_are_not_kept_waiting(service: LocalMin
     assert lifecycle.sessions(service) == {"d": ["joined"]}
 
 
+def test_a_hook_that_never_returns_does_not_keep_the_process_from_ending(service: LocalMindlytics) -> None:
+    """Its session cannot be ended: the thread that waits in the hook is in the midst of a call to it."""
+    program = """
+        import threading
+        from mlsdk.sync import Client
+
+        entered = threading.Event()
+
+        def before_send(event):
+            if event.get("event") == "stuck":
+                entered.set()
+                threading.Event().wait()
+            return event
+
+        client = Client(before_send=before_send)
+        other = client.create_session(device_id="other")
+        other.track_event(event="fine")
+        session = client.create_session(device_id="d")
+        session.track_event(event="before")
+        threading.Thread(target=session.track_event, kwargs={"event": "stuck"}, daemon=True).start()
+        entered.wait()
+    """
+    ended = lifecycle.run(service, program)
+    assert ended.code == 0
+    assert "a session was not ended" in ended.err
+    assert lifecycle.sessions(service) == {
+        "d": ["start_session", "before"],
+        "other": ["start_session", "fine", "end_session"],
+    }
+
+
 def test_an_open_session_that_is_collected_is_ended(service: LocalMindlytics) -> None:
     """Also one that is part of a cycle, while the process lives on."""
     program = SYNC + textwrap.dedent(

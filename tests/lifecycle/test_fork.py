@@ -95,6 +95,42 @@ def test_forks_while_another_thread_records(service: LocalMindlytics) -> None:
     assert lifecycle.sessions(service) == dict.fromkeys(expected, lifecycle.whole_session(1))
 
 
+def test_a_child_without_a_file_descriptor_records_and_delivers_when_it_has_some(service: LocalMindlytics) -> None:
+    program = """
+        import os, resource
+        from mlsdk.sync import Client
+
+        client = Client()
+        session = client.create_session(device_id="parent")
+        session.track_event(event="before")
+        session.end_session()
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            taken = []
+            while True:
+                try:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+                except OSError:
+                    break
+            session = client.create_session(device_id="child")
+            session.track_event(event="without")
+            session.track_event(event="without")
+            for handle in taken:
+                os.close(handle)
+            session.track_event(event="with")
+            session.end_session()
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+    """
+    ended = lifecycle.run(service, program, flags=FLAGS)
+    assert (ended.code, ended.out, ended.err) == (0, "0\n", "")
+    assert lifecycle.sessions(service) == {
+        "parent": ["start_session", "before", "end_session"],
+        "child": ["start_session", "without", "without", "with", "end_session"],
+    }
+
+
 def test_the_sender_imports_nothing(service: LocalMindlytics) -> None:
     """A process that forks in the middle of a thread's import leaves its child a lock that nobody gives back."""
     program = """

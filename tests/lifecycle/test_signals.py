@@ -42,6 +42,7 @@ print("ready", flush=True)
 """
 # Not one long sleep: a signal that comes just before it begins would be noticed at its end.
 STAY = "while True: time.sleep(0.05)"
+STAY_ASYNC = "while True: await asyncio.sleep(0.05)"
 EXIT_ON_SIGTERM = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(4))\n"
 
 
@@ -50,8 +51,8 @@ EXIT_ON_SIGTERM = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: 
     [
         (SYNC + RECORD + STAY, signal.SIGINT, -signal.SIGINT),
         (EXIT_ON_SIGTERM + SYNC + RECORD + STAY, signal.SIGTERM, 4),
-        (ASYNC.replace("WAIT", "await asyncio.sleep(60)"), signal.SIGINT, -signal.SIGINT),
-        (EXIT_ON_SIGTERM + ASYNC.replace("WAIT", "await asyncio.sleep(60)"), signal.SIGTERM, 4),
+        (ASYNC.replace("WAIT", STAY_ASYNC), signal.SIGINT, -signal.SIGINT),
+        (EXIT_ON_SIGTERM + ASYNC.replace("WAIT", STAY_ASYNC), signal.SIGTERM, 4),
     ],
     ids=["sync-SIGINT", "sync-SIGTERM", "async-SIGINT", "async-SIGTERM"],
 )

@@ -65,6 +65,11 @@ def test_the_first_place_that_has_an_id_counts() -> None:
         assert seen.get("session.id") == found
 
 
+@pytest.mark.parametrize("scope", [{"type": "http"}, {"type": "http", "headers": None}])
+def test_a_request_without_headers_passes(scope: dict[str, Any]) -> None:
+    assert seen_by_an_application(scope, session_id="header:x-session-id") == {}
+
+
 def test_other_scopes_pass() -> None:
     reached: list[str] = []
 

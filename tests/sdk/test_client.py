@@ -490,3 +490,31 @@ def test_a_program_of_mlsdk_python_runs_unchanged(service: LocalMindlytics) -> N
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert names(service.events("s")) == [*WHOLE[:3], "Conversation Usage", *WHOLE[3:]]
     assert service.events("s")[0]["attributes"] == {"a": 1, "b": 2}
+
+
+def test_a_finalizer_or_signal_handler_may_make_a_session_while_one_is_made(service: LocalMindlytics) -> None:
+    """At any line: a lock that is not for who holds it already would never be had."""
+    client = sync_client_of(service)
+    lines: set[int] = set()
+
+    def interrupt(frame: types.FrameType, kind: str, _: object) -> Any:
+        if frame.f_code.co_filename != mlsdk.client.__file__:
+            return None
+        if kind == "line" and frame.f_lineno not in lines:
+            lines.add(frame.f_lineno)
+            sys.settrace(None)
+            client.create_session(device_id="d")
+            sys.settrace(interrupt)
+        return interrupt
+
+    def make() -> None:
+        sys.settrace(interrupt)
+        client.create_session(device_id="d")
+        client.close(PATIENCE)
+        sys.settrace(None)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert len(lines) > 10

@@ -67,3 +67,34 @@ def test_each_command_has_help(package: str, command: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("usage: ")
     assert command in result.stdout
+
+
+PROGRAM = """
+    import sys
+    import types
+
+    from mlsdk.commands import Command, run
+
+    def main(arguments):
+        for _ in range(int(arguments[0])):
+            print("said: Gr\\u00fc\\u00dfe")
+        return 0
+
+    sys.modules["talking"] = types.SimpleNamespace(main=main)
+    sys.exit(run("me", {"talk": Command("talking", "says something")}, ["talk", *sys.argv[1:]]))
+    """
+
+
+def test_what_the_encoding_of_the_output_has_not_is_escaped() -> None:
+    result = child.run(PROGRAM, "1", env={"PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, result.stdout, result.stderr) == (0, "said: Gr\\xfc\\xdfe\n", "")
+
+
+def test_a_reader_that_has_enough_is_no_reason_to_complain() -> None:
+    with child.started(PROGRAM, "100000") as talking:
+        assert talking.stdout is not None
+        assert talking.stderr is not None
+        assert talking.stdout.readline().startswith("said: ")
+        talking.stdout.close()
+        assert talking.stderr.read() == ""
+        assert talking.wait(30) == 1

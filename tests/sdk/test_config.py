@@ -145,6 +145,7 @@ def test_what_is_missing_is_named_with_its_variable(argument: str, variable: str
         ({"server_endpoint": "http://user:password@host"}, "server_endpoint"),
         ({"wss_endpoint": "ws://user:password@host"}, "wss_endpoint"),
         ({"wss_endpoint": "https://wss.mindlytics.ai"}, "wss_endpoint"),
+        ({"wss_endpoint": "wss://someone@wss.mindlytics.ai"}, "wss_endpoint"),
         ({"proxy": "socks5://proxy"}, "proxy"),
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
         ({"flush_timeout": -1}, "flush_timeout"),

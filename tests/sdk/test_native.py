@@ -6,9 +6,11 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from support.sdk import PATIENCE
@@ -101,3 +103,22 @@ def test_waiting_ends_with_the_time() -> None:
     began = time.monotonic()
     native.wait(Future(), 0.01)
     assert time.monotonic() - began < PATIENCE
+
+
+def test_a_set_that_changes_while_it_is_read_is_read_again() -> None:
+    class Changing(WeakSet[Any]):
+        """A set to which another thread adds while it is read for the first time."""
+
+        reads = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.reads += 1
+            if self.reads == 1:
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    class One:
+        pass
+
+    one = One()
+    assert native.members(Changing([one])) == [one]

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard
 
-import orjson
-
 from mlsdk_otel.translation.conventions import reading
 from mlsdk_otel.translation.facts import Message, ToolRequest, ToolResult
 
@@ -99,8 +97,8 @@ def loaded(raw: object) -> object:
     if not isinstance(raw, str | bytes | bytearray):
         return raw
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        return reading.parsed(raw)
+    except ValueError:
         return reading.text(raw)
 
 

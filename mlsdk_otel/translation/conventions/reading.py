@@ -6,6 +6,8 @@ structures into text, newer ones keep them. The wire takes text, numbers and boo
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
@@ -18,6 +20,8 @@ from mlsdk.events import MAX_NAME, Value
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _ENCODED: Final = orjson.OPT_NON_STR_KEYS
 _MAX_DEPTH: Final = 50
+_NO_JSON: Final = re.compile(r"\\u|NaN|Infinity|[\ud800-\udfff]")
+"""What makes a text JSON that only some read."""
 _HASH: Final = 16
 
 
@@ -140,12 +144,30 @@ def flag(raw: object) -> bool:
     return raw is True or (isinstance(raw, str) and raw.lower() == "true")
 
 
+def parsed(raw: str | bytes | bytearray) -> object:
+    """What JSON text holds, Python's and JavaScript's own too: lone surrogates and NaN, which JSON does not know.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        held = raw if isinstance(raw, str) else bytes(raw).decode("utf-8", "replace")
+        if _NO_JSON.search(held) is None:
+            raise
+    try:
+        return json.loads(held)
+    except RecursionError as problem:
+        raise ValueError("too deep") from problem
+
+
 def mapping(raw: object) -> Mapping[str, object] | None:
     """A structure, or the JSON text of one; None if it is neither."""
     if isinstance(raw, str | bytes):
         try:
-            raw = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            raw = parsed(raw)
+        except ValueError:
             return None
     return {_key(key): inner for key, inner in raw.items()} if isinstance(raw, Mapping) else None
 

@@ -15,6 +15,7 @@ from support.spans import SECOND, span
 
 from mlsdk_otel.explain.__main__ import main
 from mlsdk_otel.explain.report import report
+from mlsdk_otel.translation.spanview import of_span
 
 
 def recording(name: str) -> corpus.Recording:
@@ -65,9 +66,35 @@ def test_a_call_that_is_told_twice_is_named() -> None:
     assert sum("the same call as another span" in line for line in lines) == 2
 
 
-def test_a_session_of_ours_is_told() -> None:
-    ours = span("mindlytics.session", **{"session.id": "s"})
-    assert any("a session or conversation of mlsdk" in line for line in report([ours]))
+def test_a_session_of_ours_is_told_and_what_its_spans_would_send() -> None:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracer = provider.get_tracer("shop")
+    ids = {"session.id": "s", "user.id": "ann", "mindlytics.project.id": "one of many"}
+    said = {"mindlytics.turn.user": "Hello", "mindlytics.turn.assistant": "Good morning"}
+    with (
+        tracer.start_as_current_span("mindlytics.session", attributes=ids) as session,
+        tracer.start_as_current_span("mindlytics.conversation") as talk,
+    ):
+        talk.add_event("mindlytics.turn", said)
+        session.add_event("mindlytics.turn", said)
+    lines = list(report([of_span(each) for each in memory.get_finished_spans()]))
+
+    assert sum("a session or conversation of mlsdk: sent as it was recorded" in line for line in lines) == 2
+    *sent, left_out = lines[lines.index("would be sent:") + 1 :]
+    assert [line.split(": ")[1].split(" user_id")[0] for line in sent] == [
+        *("start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"),
+    ]
+    assert "user='Hello'" in sent[2]
+    assert "events of Mindlytics spans, 1 (mindlytics.turn: gen_ai.conversation.id: is missing" in left_out
+
+
+def test_a_session_that_the_sdk_sends_itself_is_told() -> None:
+    ours = span("mindlytics.session", **{"session.id": "s", "user.id": "ann", "mindlytics.delivery": "direct"})
+    lines = list(report([ours]))
+    assert any("the SDK has sent it itself" in line for line in lines)
+    assert lines[-1] == "nothing would be sent"
 
 
 @pytest.mark.parametrize("one", corpus.recorded(), ids=str)

@@ -7,6 +7,7 @@ import gc
 import itertools
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ import mlsdk.session
 import mlsdk.sync
 from mlsdk import Client, MindlyticsError
 from mlsdk.local import Fault, LocalMindlytics
-from mlsdk_otel import MindlyticsSpanExporter
+from mlsdk_otel import MindlyticsSpanExporter, using_session
 from mlsdk_otel.instrumentation.patching import patches
 
 OWNED = [
@@ -536,6 +537,52 @@ def test_spans_are_children_where_the_code_says_so_and_only_there(shared_service
     assert (parents["outside"], parents["outside again"], parents["in session"]) == (None, None, root)
     assert {parents[f"in one, {number}"] for number in range(3)} == {one.context.span_id}
     assert (parents["in two"], parents["in one again"]) == (two.context.span_id, one.context.span_id)
+
+
+CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]',
+    "gen_ai.output.messages": '[{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}]',
+}
+
+
+@pytest.mark.parametrize("delivery", ["direct", "otel"])
+@pytest.mark.parametrize("in_use", [False, True], ids=["around", "used"])
+def test_turns_of_libraries_in_a_session_of_the_sdk_end_before_it(
+    shared_service: LocalMindlytics, delivery: str, in_use: bool
+) -> None:
+    provider = provider_with(shared_service, "processor")
+    session_id = new_id()
+    made = sync_client_of(shared_service).create_session(session_id=session_id, device_id="d")
+    with (
+        instrumented(provider, delivery=delivery),
+        made as session,
+        session.use() if in_use else nullcontext(),
+        using_session(session),
+    ):
+        provider.get_tracer("library").start_span("chat m", attributes=CALL).end()
+    provider.shutdown()
+    assert names(shared_service.events(session_id)) == [
+        *("start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"),
+    ]
+    assert not shared_service.session(session_id).is_open
+
+
+@pytest.mark.parametrize("delivery", ["direct", "otel"])
+@pytest.mark.parametrize("readers", READERS[1:], ids=["exporter", "processor", "both"])
+def test_a_turn_that_is_recorded_by_a_call_is_none_of_the_librarys_where_the_session_is_used(
+    shared_service: LocalMindlytics, delivery: str, readers: tuple[str, ...]
+) -> None:
+    project_id = new_id("p")
+    provider = provider_with(shared_service, *readers, project_id=project_id)
+    made = sync_client_of(shared_service, project_id=project_id).create_session(device_id="d")
+    with instrumented(provider, delivery=delivery), made as session, session.use():
+        provider.get_tracer("library").start_span("chat m", attributes=CALL).end()
+        session.track_conversation_turn(user="hi", assistant="hello")
+    provider.shutdown()
+    assert names([record.event for record in shared_service.records() if record.app_id == project_id]) == [
+        *("start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"),
+    ]
 
 
 def test_a_session_below_a_request_is_a_root_with_a_link(shared_service: LocalMindlytics) -> None:

@@ -162,6 +162,13 @@ def test_what_the_console_exporter_prints_is_read() -> None:
     assert dict(read[1].attributes) == {"a": 1, "b": ["x"]}
 
 
+def test_what_the_program_itself_prints_is_passed_over() -> None:
+    one = {"name": "chat", "context": {"trace_id": "0x1", "span_id": "0x2"}}
+    span = orjson.dumps(one, option=orjson.OPT_INDENT_2).decode()
+    printed = f"Hello [1]\n42 {{'a': 1}}\nloading... {span}\n{{done}} {{\"half\": \n{span}\nbye"
+    assert [view.name for view in recordings.views(recordings.documents(printed))] == ["chat", "chat"]
+
+
 def test_text_that_is_no_json_is_refused() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         recordings.documents("no json")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.spans import check_wire, conversation, event, session, told, turn
+from support.spans import check_wire, conversation, event, session, span, told, turn
 
 from mlsdk import events
 from mlsdk.events import Event
@@ -40,6 +40,23 @@ def test_a_session_by_hand_is_sent_whole_and_in_order() -> None:
     root = session(event("mindlytics.event", mindlytics__event__name="Paid"), user__id="u", session__id="s")
     child = conversation(turn("hi"), below=root, gen_ai__conversation__id="c")
     assert told(fed([child, root])) == ["start s", "open c", "turn c hi", "close c", "Paid", "end s"]
+
+
+def test_conversations_that_libraries_tell_of_end_before_their_session() -> None:
+    call = span(
+        "chat m",
+        trace=2,
+        session__id="s",
+        gen_ai__conversation__id="c",
+        gen_ai__operation__name="chat",
+        gen_ai__input__messages='[{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]',
+        gen_ai__output__messages='[{"role": "assistant", "parts": [{"type": "text", "content": "hi"}]}]',
+    )
+    root = session(user__id="u", session__id="s")
+    state = translator()
+    found = state.started(root, 0) + fed([call, root], into=state)
+    assert told(found) == ["start s", "open c", "turn c hi", "close c", "end s"]
+    assert state.close(1) == []
 
 
 def test_a_conversation_without_the_sessions_start_waits_for_its_sessions_span() -> None:

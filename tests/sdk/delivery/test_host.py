@@ -185,6 +185,17 @@ def test_work_that_fails_is_logged_and_harms_nobody(host: Host, caplog: pytest.L
 # -- contexts
 
 
+def test_the_thread_survives_whoever_wants_to_end_it(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """A log handler of the application's may exit; on a thread that is not its own, it would end delivery for good."""
+
+    def leave() -> None:
+        raise SystemExit
+
+    host.call_soon(leave)
+    assert result_of(host, lambda: 7) == 7
+    assert "SystemExit" in caplog.text
+
+
 def test_work_carries_nothing_of_its_caller_s_context(host: Host) -> None:
     variable.set("of the caller")
     seen: Future[str] = Future()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from support import virtual_time
@@ -25,7 +24,7 @@ from mlsdk import events
 from mlsdk.config import Config, resolve
 from mlsdk.delivery.buffer import Stats
 from mlsdk.delivery.outcome import Outcome
-from mlsdk.delivery.pipeline import Delivery, _members, delivery_for
+from mlsdk.delivery.pipeline import Delivery, delivery_for
 from mlsdk.errors import ConfigurationError, DeliveryError
 from mlsdk.events import Event
 from mlsdk.local import Fault, LocalMindlytics
@@ -715,6 +714,22 @@ def test_many_threads_offer_at_once_while_another_reads_the_ledger(service: Loca
     assert len({str(one) for one in service.events()}) == threads * each
 
 
+def test_a_sender_that_is_held_up_does_not_make_the_queue_larger(service: LocalMindlytics) -> None:
+    """A disk or a log handler that takes its time keeps it from working off what the main thread records."""
+    goes_on = threading.Event()
+    with delivering_to(service.url, queue_bytes=100_000) as delivery:
+        delivery._home.call_soon(lambda: goes_on.wait(PATIENCE))
+        for number in range(100):
+            delivery.offer(event("a", str(number).zfill(10_000)))
+        held = delivery.left_over()
+        goes_on.set()
+        assert wait(delivery.settled())
+        stats = delivery.stats()
+    assert 0 < held < 25
+    assert stats["accepted"] == 100
+    assert stats["dropped"] == {"queue_full": 100 - stats["delivered"]}
+
+
 # -- the real service -------------------------------------------------------------------------------------------------
 
 
@@ -952,22 +967,3 @@ def test_the_service_is_reached_over_few_connections_that_are_used_again(service
             assert wait(delivery.settled())
     assert len(service.requests) == 50
     assert config().connection.server_endpoint
-
-
-def test_sessions_that_open_meanwhile_do_not_keep_the_others_from_being_ended() -> None:
-    class Changing(WeakSet[Any]):
-        """A set to which another thread adds while it is read for the first time."""
-
-        reads = 0
-
-        def __iter__(self) -> Iterator[Any]:
-            self.reads += 1
-            if self.reads == 1:
-                raise RuntimeError("Set changed size during iteration")
-            return super().__iter__()
-
-    class One:
-        pass
-
-    one = One()
-    assert _members(Changing([one])) == [one]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -261,6 +266,73 @@ def test_a_file_system_without_locks_is_not_used(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No locks"):
         spool_at(tmp_path).store(turns("a", [1]))
     assert list((tmp_path / "scope").iterdir()) == []
+
+
+def test_a_process_that_removes_its_folder_meanwhile_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = spool_at(tmp_path)
+    other.store(turns("a", [1]))
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if isinstance(path, int):
+            return real(path)
+        found = list(real(path))
+        for each in found:
+            if Path(path).name == "scope" and any(name.endswith(".events") for name in os.listdir(each.path)):
+                shutil.rmtree(each.path)
+        return nullcontext(iter(found))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    spool = spool_at(tmp_path)
+    own = turns("b", [1])
+    spool.store(own)
+    assert own[0].place is not None
+
+
+def test_a_folder_that_another_process_takes_as_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = Lease.take, 0
+
+    def take(folder: Path, **how: bool) -> Lease | None:
+        nonlocal tries
+        tries += 1
+        return None if tries == 1 else real(folder, **how)
+
+    monkeypatch.setattr(Lease, "take", take)
+    spool = spool_at(tmp_path)
+    own = turns("b", [1])
+    spool.store(own)
+    assert own[0].place is not None
+    assert len(list((tmp_path / "scope").iterdir())) == 1
+
+
+def test_a_full_disk_keeps_nothing_from_being_adopted_and_ends_are_made_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a spool that has filled its disk would never be emptied."""
+    spool = spool_at(tmp_path)
+    left = [entry(start("a")), *turns("a", range(3))]
+    spool.store(left)
+    spool.note(bodies(left))
+    spool.close()
+
+    def full(_handle: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    other = spool_at(tmp_path)
+    assert other.adopt().session_ids == ["a"] * 4
+    assert bodies(read_all(other)) == bodies(left)
+    assert other.adopt().session_ids == []
+    monkeypatch.undo()
+    found = other.adopt()
+    assert (found.session_ids, found.ends) == (["a"], 1)
+    (end,) = read_all(other)
+    assert b"end_session" in end.body
+    assert other.adopt().session_ids == []
 
 
 def test_files_that_somebody_removes_are_not_waited_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
 import logging
@@ -402,6 +403,36 @@ def test_an_event_larger_than_the_spool_costs_nothing_that_is_in_it(tmp_path: Pa
             await settled(delivery)
             await asyncio.sleep(100)
             assert transport.taken["a"] == [str(number) for number in range(60)]
+
+    virtual_time.run(main)
+
+
+def test_events_that_can_neither_be_written_nor_sent_do_not_keep_the_sender_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come after others of their session that are on a disk which fails now."""
+    real = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if b"session_id" in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle, data)
+
+    async def main() -> None:
+        transport = Script()
+        transport.everywhere = NOBODY
+        async with process(tmp_path, transport, queue_events=5) as delivery:
+            for number in range(20):
+                delivery.offer(turn("a", number))
+                await asyncio.sleep(0.3)
+            assert delivery.stats()["spooled"] > 0
+            monkeypatch.setattr(os, "write", full)
+            delivery.offer(turn("a", 20))
+            await asyncio.sleep(25)  # the loop minds if no time passes
+            monkeypatch.undo()
+            transport.everywhere = OK
+            await settled(delivery)
+            assert transport.taken["a"] == [str(number) for number in range(21)]
 
     virtual_time.run(main)
 

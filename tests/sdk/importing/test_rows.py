@@ -54,6 +54,17 @@ def test_json_lines() -> None:
     assert str(no_object) == "line 4: is no JSON object"
 
 
+def test_half_an_emoji_is_replaced() -> None:
+    ((_, row),) = rows_of_json(['{"session_id": "\\ud83d", "user": "cut \\ud83d"}'])
+    assert row == {"session_id": "\ufffd", "user": "cut \ufffd"}
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"\\ud83d":' * 100_000, "NaN", '"\\ud83d"'])
+def test_odd_lines_are_told(line: str) -> None:
+    ((_, problem),) = rows_of_json([line])
+    assert isinstance(problem, RowError)
+
+
 def test_csv() -> None:
     lines = ["user,assistant,cost,shop\n", '"a\n', 'b",,0.5,\n', "x,y,much,z\n", "1,2,3,4,5\n"]
     (number, row), (_, no_number), (_, too_many) = rows_of_csv(lines)

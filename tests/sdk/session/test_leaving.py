@@ -312,6 +312,40 @@ def test_no_live_events_are_waited_for_when_the_end_was_not_delivered(service: L
     asyncio.run(main())
 
 
+def test_a_websocket_that_cannot_connect_holds_nobody_up(service: LocalMindlytics) -> None:
+    errors, (_, on_event) = Told(), heard()
+    client = client_of(service, wss_endpoint="ws://127.0.0.1:9", session_ended_timeout=100 * PATIENCE)
+
+    async def main() -> None:
+        async with client.create_session(device_id="d", on_event=on_event, on_error=errors) as session:
+            await say(session)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    assert names(service.events()) == WHOLE
+    assert len(errors.errors) == 1
+
+
+def test_a_leaving_that_is_cancelled_closes_its_websocket(service: LocalMindlytics) -> None:
+    _, on_event = heard()
+
+    async def main() -> None:
+        session = client_of(service).create_session(device_id="d", on_event=on_event)
+        await say(session)
+        await session.flush(PATIENCE)
+        assert service.readers == 1
+        service.on_request(lambda _: Fault.hang())
+        leaving = asyncio.create_task(session.end_session())
+        await asyncio.to_thread(service.wait_for, lambda service: len(service.requests) > 2)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        service.on_request(None)
+        service.release()
+        await asyncio.to_thread(service.wait_for, lambda service: service.readers == 0)
+
+    asyncio.run(main())
+
+
 def test_on_error_alone_opens_no_websocket(service: LocalMindlytics) -> None:
     async def main() -> None:
         async with client_of(service).create_session(device_id="d", on_error=Told()) as session:

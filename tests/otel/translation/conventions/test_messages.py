@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -236,6 +237,17 @@ def test_parts_that_a_limit_has_cut_are_no_text(cut: str) -> None:
     assert messages.one({"role": "user", "content": cut}) == Message("user")
     typed = '[{"type": "question"}] is what I typed'
     assert messages.one({"role": "user", "content": typed[1:]}) == Message("user", typed[1:])
+
+
+def test_half_an_emoji_and_a_number_that_is_none_cost_no_message() -> None:
+    """As Python's `json` writes them, and JavaScript the first; the grammar of JSON has neither."""
+    asked = {"role": "user", "parts": [{"type": "text", "content": "cut \ud83d"}]}
+    call = {"type": "tool_call", "id": "1", "name": "f", "arguments": {"x": float("nan"), "y": 1}}
+    found = messages.history(json.dumps([asked, {"role": "assistant", "parts": [call]}]))
+    assert found == (
+        Message("user", "cut \ud83d"),
+        Message("assistant", requests=(ToolRequest("f", "1", '{"x":null,"y":1}'),)),
+    )
 
 
 def test_json_that_a_limit_has_cut_is_no_text() -> None:

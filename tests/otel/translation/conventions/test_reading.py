@@ -158,7 +158,10 @@ def test_flags(raw: object, wanted: bool) -> None:
         (b'{"a":1}', {"a": 1}),
         ({"a": 1, 2: 3}, {"a": 1, "2": 3}),
         ("{}", {}),
+        ('{"a": "\\ud83d", "b": "\ud83d", "c": -Infinity}', {"a": "\ud83d", "b": "\ud83d", "c": -math.inf}),
+        (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),
         *((raw, None) for raw in ("[1]", "x", "", "\ud800", b"\xff", None, 5, "[" * 100_000)),
+        *((raw, None) for raw in ("NaN", '{"NaN":', '{"NaN":' * 100_000, "\\u", '{"a": \ud800}')),
     ],
 )
 def test_mappings(raw: object, wanted: Mapping[str, object] | None) -> None:
