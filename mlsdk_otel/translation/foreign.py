@@ -417,7 +417,7 @@ class Foreign:
         kept.update(self._agents_alone(placed, kept))
         before = _goes_on_from(held for held, _, _ in placed)
         touched: dict[int, None] = {}
-        around: list[tuple[tuple[int, int], tuple[int, int], Enclosure]] = []
+        around: list[tuple[int, tuple[int, int], tuple[int, int], Enclosure]] = []
         for held, who, units in placed:
             view, fact = held.view, kept.get(held.view.span_id)
             if any(link.is_native for link in units) and not self._is_passed(view, units):
@@ -428,7 +428,7 @@ class Foreign:
                 continue
             place = (view.trace_id, view.span_id)
             if isinstance(fact, Enclosure):
-                around.append((place, self._unit(view, units) or place, fact))
+                around.append((len(units), place, self._unit(view, units) or place, fact))
                 self._say(view, "around model calls")
                 continue
             if isinstance(fact, ModelCall):
@@ -458,9 +458,10 @@ class Foreign:
         yield from self.turns.overflow()
         yield from self.turns.finish(touched)
 
-    def _surround(self, around: Sequence[tuple[tuple[int, int], tuple[int, int], Enclosure]]) -> None:
-        """Agents and chains tell what was said and answered, the outermost what counts: each by its span and unit."""
-        for place, unit, fact in reversed(around):
+    def _surround(self, around: Sequence[tuple[int, tuple[int, int], tuple[int, int], Enclosure]]) -> None:
+        """Agents and chains tell what was said and answered: each by how deep it is, its span, and its unit."""
+        # What the outermost tells counts; of several beside one another, what the last does.
+        for _, place, unit, fact in sorted(around, key=lambda each: -each[0]):
             if not fact.has_failed:
                 self.turns.tell(unit, _answer_of(fact.output))
                 if place == unit:

@@ -278,9 +278,10 @@ def wrapped(question: str) -> str:
 
 def test_a_question_in_a_template_is_the_question() -> None:
     app = App()
-    chain = app.new_id()
-    app.call(user(wrapped("cold?")), answer="Yes.", trace=chain, below=chain)
-    app.tell(Enclosure(given="cold?", made="Yes."), span_id=chain)
+    request, chain = app.new_id(), app.new_id()
+    app.call(user(wrapped("cold?")), answer="Yes.", trace=request, below=chain)
+    app.tell(Enclosure(given="cold?", made="Yes."), span_id=chain, trace=request, below=request)
+    app.root(request, request)
     assert happened(app.take()) == ["turn cold? -> Yes. (m 10+5)"]
 
 
@@ -337,6 +338,20 @@ def test_a_guard_of_the_same_request_is_part_of_the_turn(is_first: bool) -> None
     app.root(trace, trace)
     assert len({event["session_id"] for event in app.sent}) == 1
     assert happened(app.close())[1:] == ["turn hi -> again? (m 10+5)", "usage guard 10+5"]
+
+
+def test_the_agent_that_was_handed_on_to_answers() -> None:
+    app = App()
+    flow, guard, desk = app.new_id(), app.new_id(), app.new_id()
+    check = app.new_id()
+    app.call(user("hi"), answer="No.", model="guard", trace=flow, below=guard, start=2)
+    app.agent(guard, "No.", trace=flow, below=check, start=1.5)
+    app.agent(check, trace=flow, below=flow, start=1)
+    app.call(user("hi"), answer=asks("c1", name="hand_on"), trace=flow, below=flow, start=3)
+    app.call(user("hi"), asks("c1", name="hand_on"), gave("c1"), answer="hello", trace=flow, below=desk, start=5)
+    app.agent(desk, "hello", trace=flow, below=flow, start=4)
+    app.agent(flow, trace=flow, start=0)
+    assert happened(app.close()) == ['hand_on({"a":1}) = found', "turn hi -> hello (m 20+10)", "usage guard 10+5"]
 
 
 def test_a_guard_that_runs_beside_a_call_is_not_what_the_call_goes_on_from() -> None:
