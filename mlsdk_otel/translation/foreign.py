@@ -449,10 +449,7 @@ class Foreign:
                 self._say(view, "a function that was told already")
                 continue
             touched[turn.number] = None
-            said_of_it = (
-                reading.under(view.surroundings, names.SESSION_ATTRIBUTE, names.ALL) if view.surroundings else None
-            )
-            self.lifetimes.touch(turn.owner, now, said_of_it)
+            self.lifetimes.touch(turn.owner, now, _attributes_of(view))
             self._note(view, fact, turn)
         self._surround(around)
         yield from self.turns.overflow()
