@@ -91,6 +91,8 @@ OTEL_ORDER: Final = [
     "mlsdk_otel/translation/history",
     "mlsdk_otel/translation/framing",
     "mlsdk_otel/translation/duplicates",
+    "mlsdk_otel/translation/functions",
+    "mlsdk_otel/translation/turn",
     "mlsdk_otel/translation/turns",
     "mlsdk_otel/translation/telling",
     "mlsdk_otel/translation/lineage",

@@ -36,7 +36,8 @@ from mlsdk_otel.translation.lifetime import Lifetimes
 from mlsdk_otel.translation.lineage import Lineage, Link, filled
 from mlsdk_otel.translation.spanview import EventView, SpanView
 from mlsdk_otel.translation.telling import telling
-from mlsdk_otel.translation.turns import MAX_REMEMBERED, Call, Owner, Run, Turn, Turns
+from mlsdk_otel.translation.turn import Call, Owner, Run, Turn
+from mlsdk_otel.translation.turns import MAX_REMEMBERED, Turns
 
 HOLD: Final = 30.0
 """Seconds that anything waits for a span or log record that should come."""

@@ -19,7 +19,7 @@ from mlsdk.events import Common, Event, Value
 from mlsdk_otel.translation.conventions.native import anonymous_device
 from mlsdk_otel.translation.conventions.reading import values
 from mlsdk_otel.translation.memory import remember
-from mlsdk_otel.translation.turns import Owner
+from mlsdk_otel.translation.turn import Owner
 
 JOINED_IDLE: Final = 1800.0
 """Seconds after which the conversations of a joined session end."""

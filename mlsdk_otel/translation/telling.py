@@ -8,7 +8,8 @@ from typing import Final
 
 from mlsdk import events
 from mlsdk.events import Common, Event, Value
-from mlsdk_otel.translation.turns import Call, Function, Turn
+from mlsdk_otel.translation.functions import Function
+from mlsdk_otel.translation.turn import Call, Turn
 
 _WHOLE: Final = 3
 """A model and both counts: the service takes no usage with less."""

@@ -17,14 +17,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from mlsdk_otel.translation import framing, history
-from mlsdk_otel.translation.facts import ToolRequest, ToolResult, ToolRun, Usage
-from mlsdk_otel.translation.history import Answer, History
+from mlsdk_otel.translation import framing, functions, history
+from mlsdk_otel.translation.facts import ToolResult, Usage
+from mlsdk_otel.translation.functions import Function
+from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.memory import remember
+from mlsdk_otel.translation.turn import (
+    Call,
+    Owner,
+    Run,
+    Turn,
+    goes_beyond,
+    has_nothing_to_wait_for,
+    is_beside,
+    is_same_moment,
+    may_be,
+)
 
 MAX_REMEMBERED: Final = 10_000
 """Places, answers, functions and open turns that are remembered; the oldest are forgotten first."""
@@ -34,155 +46,6 @@ _MAX_ALIKE: Final = 100
 """Conversations at one place, likewise."""
 _MAX_ASKING: Final = 1_000
 """Open turns that are looked through for one that asked for a function, the latest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose a turn is.
-
-    Attributes:
-        is_joined: The session's id came from outside: it is not this process's to start or end.
-    """
-
-    session_id: str
-    conversation_id: str
-    user_id: str | None = None
-    device_id: str | None = None
-    is_joined: bool = False
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of a model.
-
-    Attributes:
-        span: Trace and span.
-        unit: The outermost agent or chain around it, if there is one.
-        owner: Whose it is, where ids say so.
-        alone: Whose it is if nothing connects it with anything.
-        start: Nanoseconds since 1970, as `end`.
-    """
-
-    span: tuple[int, int]
-    unit: tuple[int, int] | None
-    owner: Owner | None
-    alone: Owner
-    start: int
-    end: int
-    history: History
-    answer: Answer
-    request_model: str | None
-    response_model: str | None
-    usage: Usage
-    response_id: str | None
-    previous_response_id: str | None
-    has_failed: bool
-    is_partial: bool
-    has_content: bool
-
-
-@dataclass(slots=True)
-class Run:
-    """A function that ran, as its own span tells it; the rest as in `Call`."""
-
-    span: tuple[int, int]
-    unit: tuple[int, int] | None
-    owner: Owner | None
-    alone: Owner
-    start: int
-    end: int
-    fact: ToolRun
-
-
-@dataclass(slots=True)
-class Function:
-    """A function that a model asked for, or that ran.
-
-    Attributes:
-        moment: When it was asked for, or ended; nanoseconds since 1970.
-        runtime: Milliseconds, where a span of its own tells it.
-    """
-
-    name: str | None
-    call_id: str | None
-    arguments: str | None
-    moment: int
-    result: str | None = None
-    runtime: int | None = None
-    has_run: bool = False
-    has_result: bool = False
-
-    @property
-    def is_known_to_have_run(self) -> bool:
-        """Whether it did more than being asked for."""
-        return self.has_run or self.has_result
-
-
-@dataclass(slots=True)
-class Turn:
-    """A turn in the making.
-
-    Attributes:
-        said: What the user said.
-        end: The end of its last call or function, nanoseconds since 1970.
-        is_alone: Nothing tells whose it is.
-    """
-
-    number: int
-    owner: Owner
-    unit: tuple[int, int] | None
-    history: History
-    said: tuple[str, ...]
-    start: int
-    end: int
-    calls: list[Call] = field(default_factory=list)
-    functions: list[Function] = field(default_factory=list)
-    text: str | None = None
-    """The answer that the agent around it told."""
-    framed: tuple[str, str] | None = None
-    """What was said and answered, where the model's texts have more around it."""
-    is_alone: bool = False
-
-    @property
-    def utterance(self) -> str | None:
-        """What the user said, as one text."""
-        if self.framed is not None:
-            return self.framed[0]
-        return "\n\n".join(text.strip() for text in self.said) if self.said else None
-
-    @property
-    def answering(self) -> Call | None:
-        """The call that answered, if one has."""
-        if len(self.calls) == 1 and self.calls[0].answer.text is not None and not self.calls[0].has_failed:
-            return self.calls[0]  # nearly always
-        able = [call for call in self.calls if call.answer.text is not None and not call.has_failed]
-        if not able:
-            # An answer that is the argument of a function, as structured output is: the agent tells it.
-            return self.calls[-1] if self.text and self.calls and not self.has_failed else None
-        told = (self.text or "").strip()
-        last = [call for call in able if told and (call.answer.text or "").strip() == told]
-        # A call beside the answer, of a guardrail say, is about other words than the user's.
-        last = last or [call for call in able if call.history.said[-1:] == self.said[-1:]] or able
-        # Nor is one that was not told what had been said before.
-        return next((call for call in reversed(last) if call.history.place != history.BEGINNING), last[-1])
-
-    @property
-    def answer(self) -> str | None:
-        """What was answered."""
-        if self.framed is not None:
-            return self.framed[1]
-        answering = self.answering
-        return None if answering is None else answering.answer.text or self.text
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether there is nothing to wait for but other calls of the same agent."""
-        return bool(self.said) and self.answering is not None
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether its last call has."""
-        return bool(self.calls) and self.calls[-1].has_failed
 
 
 class Turns:
@@ -326,7 +189,7 @@ class Turns:
             turn = self._open.get(-1 if number is None else number) or self._asking(run)
         if turn is None:
             turn = self._begin_with(run)
-        function = _asked(turn.functions, run.fact)
+        function = functions.find_asked(turn.functions, run.fact)
         if function is None:
             function = Function(run.fact.name, call_id, run.fact.arguments, run.end)
             turn.functions.append(function)
@@ -371,22 +234,22 @@ class Turns:
         named = [result.call_id for result in past.results] + [request.call_id for request in past.requests]
         for call_id in named:
             turn = self._open.get(self._of_call_id.get(call_id or "", -1))
-            if turn is not None and _may_be(turn, call):
+            if turn is not None and may_be(turn, call):
                 return turn
         turn = self._open.get(self._of_answer.get(call.previous_response_id or "", -1))
         if turn is not None and not turn.is_answered and (past.results or not past.said):
             return turn
         if call.unit is not None:
             turn = self._open.get(self._of_unit.get(call.unit, -1))
-            if turn is not None and not _goes_beyond(turn, call):
+            if turn is not None and not goes_beyond(turn, call):
                 return turn
         turn = self._open.get(self._of_trace.get(call.span[0], -1))
-        if turn is not None and (_is_same_moment(turn, call) or _is_beside(turn, call)):
+        if turn is not None and (is_same_moment(turn, call) or is_beside(turn, call)):
             return turn
         if call.owner is not None:
             for number in self._of_session.get(call.owner.session_id, {}):
                 turn = self._open[number]
-                if _may_be(turn, call) and _is_same_moment(turn, call):
+                if may_be(turn, call) and is_same_moment(turn, call):
                     return turn
         return self._asked_without_ids(call) or self._unanswered_there(call)
 
@@ -430,7 +293,7 @@ class Turns:
         if before is None or not before[2]:
             return None
         turn = self._open.get(self._unanswered.get(_moment(before[0], before[1]), -1))
-        if turn is None or turn.functions or turn.is_answered or turn.has_failed or not _may_be(turn, call):
+        if turn is None or turn.functions or turn.is_answered or turn.has_failed or not may_be(turn, call):
             return None
         return turn
 
@@ -544,9 +407,9 @@ class Turns:
         named = {request.call_id for request in past.requests if request.call_id is not None}
         unnamed: list[Function] = [function for function in turn.functions if function.call_id is None]
         for request in past.requests:
-            function = _by_id(turn.functions, request.call_id)
+            function = functions.by_id(turn.functions, request.call_id)
             if function is None:
-                function = _alike(unnamed if request.call_id is None else turn.functions, request, named)
+                function = functions.find_alike(unnamed if request.call_id is None else turn.functions, request, named)
                 if function is None:
                     if request.call_id is not None and request.call_id in self._answered_calls:
                         continue
@@ -559,7 +422,7 @@ class Turns:
             function.arguments = request.arguments if function.arguments is None else function.arguments
         self._results(turn, past.results)
         for request in call.answer.requests:
-            if request.call_id is None or _by_id(turn.functions, request.call_id) is None:
+            if request.call_id is None or functions.by_id(turn.functions, request.call_id) is None:
                 function = Function(request.name, request.call_id, request.arguments, call.end)
                 turn.functions.append(function)
                 self._name(turn, function)
@@ -573,19 +436,19 @@ class Turns:
         waiting = [function for function in turn.functions if not function.has_result]
         if len(waiting) == len(left) and not any(result.call_id in self._answered_calls for result in left):
             for function, result in zip(waiting, left, strict=True):
-                _give(function, result)
+                functions.give(function, result)
 
     @staticmethod
     def _result(turn: Turn, result: ToolResult) -> bool:
         """Gives a function its result; False if there is none that it belongs to."""
-        function = _by_id(turn.functions, result.call_id)
+        function = functions.by_id(turn.functions, result.call_id)
         if function is None:
             waiting = [function for function in turn.functions if not function.has_result]
             named = [function for function in waiting if result.name is not None and function.name == result.name]
             without = [function for function in waiting if result.call_id is None or function.call_id is None]
             function = next(iter(named or without), None)
         if function is not None and not function.has_result:
-            _give(function, result)
+            functions.give(function, result)
         return function is not None
 
     def _name(self, turn: Turn, function: Function) -> None:
@@ -614,7 +477,7 @@ class Turns:
         """
         for number in sorted(numbers):
             turn = self._open.get(number)
-            if turn is not None and (is_last or turn.is_answered or _has_nothing_to_wait_for(turn)):
+            if turn is not None and (is_last or turn.is_answered or has_nothing_to_wait_for(turn)):
                 yield self._closed(turn)
 
     def overflow(self) -> list[Turn]:
@@ -692,97 +555,3 @@ def _moment(place: int, said: str) -> int:
 def _failure(place: int, said: tuple[str, ...]) -> int:
     """Stands for words that had no answer at a place."""
     return hash(("failed", place, said))
-
-
-def _may_be(turn: Turn, call: Call) -> bool:
-    """Whether the ids do not speak against it."""
-    return call.owner is None or call.owner.session_id == turn.owner.session_id or not turn.owner.is_joined
-
-
-def _goes_beyond(turn: Turn, call: Call) -> bool:
-    """Whether the user has spoken again since a turn was answered."""
-    answering = turn.answering
-    if answering is None or not call.history.said or not turn.said:
-        return False
-    done = history.exchange(turn.said[-1], answering.answer.text or "")
-    past = call.history
-    if call.start < answering.end:
-        return False  # it cannot know that answer
-    if past.place != history.BEGINNING:
-        return past.place == history.after(turn.history.place, done) or past.last == done
-    return call.previous_response_id is not None and call.previous_response_id == answering.response_id
-
-
-def _is_same_moment(turn: Turn, call: Call) -> bool:
-    """Whether a call of the same trace or session says the same words at the same place, or brings nothing new."""
-    past = call.history
-    if not past.said:
-        return not call.has_content and not turn.calls  # only functions have been seen
-    if past.said[-1:] != turn.said[-1:] or past.place != turn.history.place:
-        return False
-    if call.previous_response_id != turn.calls[0].previous_response_id:
-        return False
-    if not turn.is_answered:
-        return True
-    # Tried again, or sent on by a router; without history it may as well be said again.
-    return past.place != history.BEGINNING or past.system != turn.history.system
-
-
-def _is_beside(turn: Turn, call: Call) -> bool:
-    """Whether a call of the same trace is told the same words as a turn with another prompt, one of them without what
-    was said before: a guard, or a router."""
-    past = call.history
-    if not past.said or past.said[-1:] != turn.said[-1:] or past.system == turn.history.system:
-        return False
-    is_bare = history.BEGINNING in (past.place, turn.history.place)
-    return is_bare and not past.requests and not _goes_beyond(turn, call)
-
-
-def _has_nothing_to_wait_for(turn: Turn) -> bool:
-    """Whether nobody can make a turn of it: nothing was captured, it has only failed, or only functions were seen."""
-    if any(call.has_content for call in turn.calls):
-        # Not even a usage: a failure, or a stream that another span will tell of; a history may tell what was said.
-        is_empty = not turn.functions and all(call.usage == Usage() for call in turn.calls)
-        return is_empty and (turn.has_failed or not turn.said)
-    return not any(function.call_id and not function.is_known_to_have_run for function in turn.functions)
-
-
-def _give(function: Function, result: ToolResult) -> None:
-    function.has_result = True
-    # What the model was told is the text of it; spans hold it in whatever form a library has.
-    function.result = function.result if result.result is None else result.result
-
-
-def _by_id(functions: Iterable[Function], call_id: str | None) -> Function | None:
-    if call_id is None:
-        return None
-    return next((function for function in functions if function.call_id == call_id), None)
-
-
-def _alike(functions: Iterable[Function], request: ToolRequest, named: Collection[str]) -> Function | None:
-    """The same request, under another id or under none."""
-    for function in functions:
-        if function.name == request.name and (function.call_id is None or function.call_id not in named):
-            same = None in (function.arguments, request.arguments)
-            if same or _plain(function.arguments) == _plain(request.arguments):
-                return function
-    return None
-
-
-def _asked(functions: Sequence[Function], run: ToolRun) -> Function | None:
-    """The request that a run answers."""
-    if (found := _by_id(functions, run.call_id)) is not None:
-        return found
-    left = [
-        function
-        for function in functions
-        if not function.has_run
-        and (function.name == run.name or run.name is None)
-        and (run.call_id is None or function.call_id is None)
-    ]
-    exact = [function for function in left if _plain(function.arguments) == _plain(run.arguments)]
-    return next(iter(exact or left), None)
-
-
-def _plain(arguments: str | None) -> str:
-    return "".join((arguments or "").split())

@@ -8,7 +8,7 @@ from support.spans import NOON, check_wire
 from mlsdk.events import Event, common, end_session
 from mlsdk_otel.translation.conventions.native import anonymous_device
 from mlsdk_otel.translation.lifetime import Lifetimes
-from mlsdk_otel.translation.turns import Owner
+from mlsdk_otel.translation.turn import Owner
 
 OWN = Owner("t", "t")
 JOINED = Owner("s", "c", user_id="u", is_joined=True)

@@ -9,9 +9,10 @@ from support.spans import NOON, check_wire
 
 from mlsdk.events import common
 from mlsdk_otel.translation.facts import Usage
+from mlsdk_otel.translation.functions import Function
 from mlsdk_otel.translation.history import Answer, History
 from mlsdk_otel.translation.telling import telling
-from mlsdk_otel.translation.turns import Call, Function, Owner, Turn
+from mlsdk_otel.translation.turn import Call, Owner, Turn
 
 OWNER = Owner("s", "c", is_joined=True)
 WHO = common(session_id="s", user_id="u")
