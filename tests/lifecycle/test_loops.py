@@ -16,6 +16,7 @@ import asyncio
 from mlsdk import Client
 
 async def record(client, name, **how):
+    asyncio.get_running_loop().slow_callback_duration = 60  # the development mode tells of a busy machine
     session = client.create_session(device_id=name, **how)
     for number in range(5):
         await session.track_conversation_turn(user=f"{name} {number}", assistant="answer")

@@ -218,6 +218,7 @@ def test_open_sessions_are_ended_at_exit(service: LocalMindlytics) -> None:
 
         async def main():
             global session
+            asyncio.get_running_loop().slow_callback_duration = 60  # the development mode tells of a busy machine
             session = client.create_session(session_id="s", device_id="d")
             await session.start_session()
             await session.track_conversation_turn(user="Hello", assistant="Hi")
