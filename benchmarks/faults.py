@@ -320,8 +320,10 @@ def for_seconds(seconds: float, fault: Fault) -> Callable[[LocalMindlytics], Hoo
     return make
 
 
-def wrong_key(_service: LocalMindlytics) -> Hook:
-    return lambda request: None if "good" in request.headers.get("authorization", "") else Fault.answer(401)
+def unless_the_key_is_good(status: int) -> Callable[[LocalMindlytics], Hook]:
+    """Trouble that is over exactly when the next process comes, which has another key."""
+    fault = Fault.answer(status)
+    return lambda _service: lambda request: None if "good" in request.headers.get("authorization", "") else fault
 
 
 def soak(seconds: int) -> Cell:
@@ -342,6 +344,7 @@ def cells(*, soak_seconds: int = 600) -> list[Cell]:
     survives = {"leaves": "killed", "more": {"ends": False, "waits": 0.5}}
     paced = Plan(more={"rate": 200})  # so that there are requests to hit
     replay = Plan(sessions=1, turns=1, prefix="later")
+    replay_with_key = Plan(**{**vars(replay), "options": {"api_key": "good"}})
     ahead = {"spool_mode": "write-ahead"}
     return [
         Cell("500, one in ten", [paced], one_in_ten(Fault.answer(500))),
@@ -374,8 +377,8 @@ def cells(*, soak_seconds: int = 600) -> list[Cell]:
         Cell("401, then a good key", [Plan(more={"waits": 75})], for_seconds(2, Fault.answer(401)), is_long=True),
         Cell(
             "401, next process has a key",
-            [Plan(leaves="exit", options={"api_key": "old"}), Plan(**{**vars(replay), "options": {"api_key": "good"}})],
-            wrong_key,
+            [Plan(leaves="exit", options={"api_key": "old"}), replay_with_key],
+            unless_the_key_is_good(401),
             spools=True,
         ),
         Cell("no names for 3 s", [Plan(more={"no_names_for": 3})]),
@@ -383,8 +386,8 @@ def cells(*, soak_seconds: int = 600) -> list[Cell]:
         Cell("exit without flush", [Plan(leaves="exit")]),
         Cell(
             "exit in an outage, spool",
-            [Plan(leaves="exit", options={"exit_timeout": 1}), replay],
-            for_seconds(1.5, Fault.answer(503)),
+            [Plan(leaves="exit", options={"exit_timeout": 1, "api_key": "old"}), replay_with_key],
+            unless_the_key_is_good(503),
             spools=True,
         ),
         Cell("SIGTERM, default", [Plan(signal=signal.SIGTERM, **killed)], may_lose=True),
