@@ -647,9 +647,8 @@ def _goes_on_from(spans: Iterable[Held]) -> dict[int, str]:
 
 def _going_on(call: ModelCall, before: list[str | None]) -> ModelCall:
     """The first call of an agent goes on from the answer that the agent names; the others go on from the first."""
-    brings_results = any(message.results for message in call.input)
     named = next((response_id for response_id in before if response_id is not None), None)
-    if call.previous_response_id is not None or named is None or brings_results:
+    if call.previous_response_id is not None or named is None or any(message.results for message in call.input):
         return call
     return replace(call, previous_response_id=named)
 

@@ -48,6 +48,12 @@ class History:
         """Whether it begins something, as far as the messages tell."""
         return self.place == BEGINNING and len(self.said) < 2 and not self.requests and not self.results
 
+    def in_place(self) -> History:
+        """The same without the texts that its turn has taken over; where it stands is left."""
+        if not (self.requests or self.results or self.later or self.before):
+            return self
+        return replace(self, requests=(), results=(), later=(), before=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -150,8 +150,9 @@ class Turns:
         self._pair(turn, call)
         self._note_what_is_open(turn, call)
         # The texts are the turn's now; a long one would hold the first of them as often as it has calls.
-        call.history = replace(call.history, requests=(), results=(), later=(), before=None)
-        call.answer = replace(call.answer, requests=(), results=())
+        call.history = call.history.in_place()
+        if call.answer.requests or call.answer.results:
+            call.answer = replace(call.answer, requests=(), results=())
         self._note_how_it_ended(turn, call)
         if len(turn.calls) >= _MAX_CALLS:
             self._given_up.append(self._closed(turn))
