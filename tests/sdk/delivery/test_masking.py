@@ -143,7 +143,7 @@ def test_what_is_masked_never_reaches_the_service(service: LocalMindlytics) -> N
         *("start_session", "Conversation Started", "Conversation Turn", "Conversation Ended", "end_session"),
     ]
     assert service.events()[2]["properties"]["user"] == "***"
-    assert not any(b"123" in str(event).encode() for event in service.events())
+    assert not any("my number is" in str(event) for event in service.events())
 
 
 @pytest.mark.parametrize(
