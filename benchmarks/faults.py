@@ -341,7 +341,7 @@ def soak(seconds: int) -> Cell:
 def cells(*, soak_seconds: int = 600) -> list[Cell]:
     """The whole table."""
     killed = {"leaves": "killed", "more": {"ends": False}}
-    survives = {"leaves": "killed", "more": {"ends": False, "waits": 0.5}}
+    survives = {"leaves": "killed", "more": {"ends": False, "waits": 3}}
     paced = Plan(more={"rate": 200})  # so that there are requests to hit
     replay = Plan(sessions=1, turns=1, prefix="later")
     replay_with_key = Plan(**{**vars(replay), "options": {"api_key": "good"}})

@@ -40,7 +40,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize(("mode", "age"), [("write-ahead", 2.0), ("spill", 5.0)])
+@pytest.mark.parametrize(("mode", "age"), [("write-ahead", 4.0), ("spill", 6.0)])
 def test_each_session_is_whole_up_to_what_was_too_young_and_ends_once(tmp_path: Path, mode: str, age: float) -> None:
     """`age` is generous: a busy machine writes late."""
     dice = random.Random(5)

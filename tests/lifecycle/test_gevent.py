@@ -27,7 +27,7 @@ def test_other_greenlets_run_while_one_waits(service: LocalMindlytics) -> None:
         done = []
         with client.create_session(device_id="d") as session:
             session.track_conversation_turn(user="hello", assistant="hi")
-            other = gevent.spawn_later(0.1, lambda: done.append("other"))
+            other = gevent.spawn(lambda: done.append("other"))  # begins when this one waits, if others then run
         assert done == ["other"], done
     """
     ended = lifecycle.run(service, PATCHED + lifecycle.dedent(program), flags=())
@@ -196,9 +196,11 @@ def test_sigint_while_greenlets_record(service: LocalMindlytics) -> None:
 
         kept = [client.create_session(device_id=f"greenlet {number}") for number in range(5)]
         greenlets = [gevent.spawn(work, number) for number in range(5)]
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
+        while len(done) < 5:
+            gevent.sleep(0.001)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
             gevent.joinall(greenlets)
         except KeyboardInterrupt:
             print(sum(done.values()), flush=True)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support import lifecycle
+from support import child, lifecycle
 from support.lifecycle import PATIENCE, ready, rest_of, run
 
 from mlsdk.local import Fault, LocalMindlytics
@@ -27,11 +27,16 @@ for number in range(10):
 """
 WRITTEN = """
 def is_written():
-    return any(name.endswith(".events") for *_, names in os.walk(os.environ["MLSDK_SPOOL_DIR"]) for name in names)
+    for folder, _, names in os.walk(os.environ["MLSDK_SPOOL_DIR"]):
+        for name in names:
+            if name.endswith(".events"):
+                with open(os.path.join(folder, name), "rb") as file:
+                    if b"question 9" in file.read():
+                        return True
+    return False
 
 while not is_written():
     time.sleep(0.01)
-time.sleep(0.5)
 """
 STAY = """
 print("ready", flush=True)
@@ -79,8 +84,7 @@ def test_a_killed_process_is_survived_by_its_events_and_the_next_ends_its_sessio
     service: LocalMindlytics, tmp_path: Path, mode: str, number: str
 ) -> None:
     busy(service)
-    waits = "time.sleep(3)" if mode == "spill" else WRITTEN
-    with ready(service, RECORD + waits + STAY, env=spool(tmp_path, MLSDK_SPOOL_MODE=mode)) as running:
+    with ready(service, RECORD + WRITTEN + STAY, env=spool(tmp_path, MLSDK_SPOOL_MODE=mode)) as running:
         running.send_signal(signal.Signals[number])
         running.wait(PATIENCE)
     relent(service)
@@ -168,8 +172,7 @@ time.sleep(60)
     )
     env = spool(tmp_path, MLSDK_SPOOL_MODE="write-ahead")
     with ready(service, program, flags=("-W", "ignore:This process"), env=env) as running:
-        assert running.stdout is not None
-        child = int(running.stdout.readline())
+        pid = int(child.line(running))
         try:
             running.kill()
             running.wait(PATIENCE)
@@ -179,7 +182,7 @@ time.sleep(60)
         finally:
             import os
 
-            os.kill(child, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_full_disk_costs_one_line_and_no_event(service: LocalMindlytics, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,15 @@ def everything_logged() -> Iterator[io.StringIO]:
         root.setLevel(before)
 
 
+def bytes_below(folder: Path) -> bytes:
+    """What all files hold; the spool may clear some away meanwhile."""
+    held = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            held.append(path.read_bytes())
+    return b"".join(held)
+
+
 TROUBLE: Final = {
     "nothing": lambda _: None,
     "errors": lambda info: Fault.answer(500) if info.number % 2 else None,
@@ -88,7 +98,7 @@ def test_nothing_that_is_said_or_shown_holds_the_key_or_a_text(
         shown = [repr(client), repr(session), str(client.stats()), *map(repr, told), *map(str, told)]
         shown += [str(vars(error)) for error in told] + [str(session.get_errors())]
         names = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
-        spooled = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        spooled = bytes_below(tmp_path)
         service.on_request(None)
         session.end_session()
         client.close(3)
@@ -122,7 +132,10 @@ def test_what_before_send_takes_out_is_not_on_disk_either(service: LocalMindlyti
         session.track_conversation_turn(user=TEXT, assistant=ANSWER)
         session.user_identify(id="ann", traits={"note": TRAIT})
         client.flush(1)
-    spooled = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        end = time.monotonic() + 30
+        while b"Conversation Turn" not in bytes_below(tmp_path) and time.monotonic() < end:
+            time.sleep(0.05)
+    spooled = bytes_below(tmp_path)
     assert b"Conversation Turn" in spooled
     for canary in SAID:
         assert canary.encode() not in spooled

@@ -37,7 +37,7 @@ class Service:
         }
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def session(self, session_id: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Service:
             headers={"Authorization": f"Bearer {API_KEY}", "X-App-ID": PROJECT},
             method="POST",
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
 
@@ -71,5 +71,5 @@ def service(tmp_path: Path) -> Iterator[Service]:
             yield Service(ready[1], ready[2])
         finally:
             process.terminate()
-            status = process.wait(timeout=10)
+            status = process.wait(timeout=60)
     assert status == 0

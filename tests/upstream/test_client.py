@@ -54,7 +54,7 @@ class Heard:
     async def wait_for(self, *, events: int = 0, errors: int = 0) -> None:
         async with self._changed:
             await asyncio.wait_for(
-                self._changed.wait_for(lambda: len(self.events) >= events and len(self.errors) >= errors), 10
+                self._changed.wait_for(lambda: len(self.events) >= events and len(self.errors) >= errors), 60
             )
 
 
