@@ -551,6 +551,9 @@ class Delivery:
 
     def allowed_changed(self, outcome: Outcome, *, is_allowed: bool) -> None:
         """Says once that the service refuses everything, or that it no longer does."""
+        if not is_allowed:  # before anybody stops waiting for it: a process that ends says then what that costs
+            what = _REFUSED_THING.get(outcome.status, "every request")
+            logger.error("the service refuses %s (HTTP status %d); events wait until it does not", what, outcome.status)
         with self._exclusive() as buffer:
             if is_allowed:
                 self._refusal = None
@@ -561,9 +564,6 @@ class Delivery:
             self._save_if_due()
         if is_allowed:
             logger.warning("the service takes events again")
-        else:
-            what = _REFUSED_THING.get(outcome.status, "every request")
-            logger.error("the service refuses %s (HTTP status %d); events wait until it does not", what, outcome.status)
 
     def _tell_all(self, trouble: _Trouble, buffer: Buffer) -> None:
         for entry in buffer.entries():

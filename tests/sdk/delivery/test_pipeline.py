@@ -364,6 +364,29 @@ async def test_a_refused_key_is_told_once_and_logged_once(log: pytest.LogCapture
         assert delivery.stats()["delivered"] == 3
 
 
+@virtual
+async def test_a_refusal_is_in_the_log_before_anybody_stops_waiting_for_it() -> None:
+    """Whoever stops may be the process itself, which then says what it loses; nothing is logged after that."""
+    transport = Script()
+    transport.everywhere = status(403)
+    drained: list[bool] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            drained.append(delivery.is_drained())
+
+    log, asking = logging.getLogger("mlsdk.delivery.pipeline"), Asking()
+    log.addHandler(asking)
+    try:
+        async with delivering(transport) as delivery:
+            delivery.offer(event("a"))
+            await asyncio.sleep(1)
+            assert delivery.is_drained()
+    finally:
+        log.removeHandler(asking)
+    assert drained == [False]
+
+
 @virtual_with_log
 async def test_an_outage_during_a_refusal_ends_neither_of_them_early(log: pytest.LogCaptureFixture) -> None:
     here, late = Observer(), Observer()
