@@ -319,7 +319,7 @@ class Session:
 
     async def _leave(self) -> None:
         """Waits for this session's events, then for what the service has to say about them."""
-        listener, end_settled = self._listener, self._end_settled
+        listener, end_settled, limits = self._listener, self._end_settled, self._surroundings.config.limits
         self._listener = None
         if listener is None:
             await self.flush()
@@ -330,12 +330,12 @@ class Session:
             # be had so far, none is waited for.
             is_delivered = end_settled is not None and await self._surroundings.wait(end_settled, _NEWS_TIMEOUT)
             if is_delivered and listener.was_connected:
-                await self._surroundings.wait(listener.ended, self._surroundings.config.limits.session_ended_timeout)
+                await self._surroundings.wait(listener.ended, limits.session_ended_timeout)
         finally:
             listener.stop()  # also when whoever waits is cancelled
         await self._surroundings.wait(listener.stopped, _STOP_TIMEOUT)
-        await self._wait_for_callbacks(self._on_event, self._surroundings.config.limits.flush_timeout)
-        await self._wait_for_callbacks(self._errors.runner, self._surroundings.config.limits.flush_timeout)
+        await self._wait_for_callbacks(self._on_event, limits.flush_timeout)
+        await self._wait_for_callbacks(self._errors.runner, limits.flush_timeout)
 
     async def _wait_for_callbacks(
         self, runner: CallbackRunner[MLEvent] | CallbackRunner[MindlyticsError] | None, seconds: float

@@ -186,9 +186,7 @@ class Delivery:
                 masked = mask(event, before_send)
             except Exception as problem:
                 # What the hook should have taken out may still be in there: fail closed.
-                why = why_not_sent(problem)
-                self._say_dropped(MASKING_FAILED, why)
-                error = DeliveryError(f"an event was dropped: {why}")
+                error = self._dropped(MASKING_FAILED, why_not_sent(problem))
                 self._drop(MASKING_FAILED, error, observer, on_settled)
                 return
             if masked is None:
@@ -301,10 +299,7 @@ class Delivery:
         on_settled: Callable[[bool], None] | None,
     ) -> None:
         self._inbox.append(lambda: self._buffer.refuse(reason))
-        if observer is not None and error is not None:
-            self._after.append(partial(observer.report, error))
-        if on_settled is not None:
-            self._after.append(partial(on_settled, False))
+        self._note_gone(observer, on_settled, error)
         self._pump()
 
     # -- the inbox ----------------------------------------------------------------------------------------------------
@@ -380,8 +375,7 @@ class Delivery:
 
     def _drop_for_room(self, gone: Iterable[Entry]) -> None:
         for entry in gone:
-            self._say_dropped(QUEUE_FULL, "the queue is full")
-            self._note_gone(entry, DeliveryError("an event was dropped: the queue is full"))
+            self._note_gone(entry.observer, entry.on_settled, self._dropped(QUEUE_FULL, "the queue is full"))
             if entry.place is not None and self._keeper is not None:
                 self._keeper.evicted.append(entry)
             self._check_waiters(entry.session_id)
@@ -408,11 +402,18 @@ class Delivery:
             self._said.add(reason)
             self._after.append(partial(logger.warning, _DROPPED, why))
 
-    def _note_gone(self, entry: Entry, error: DeliveryError) -> None:
-        if entry.observer is not None:
-            self._after.append(partial(entry.observer.report, error))
-        if entry.on_settled is not None:
-            self._after.append(partial(entry.on_settled, False))
+    def _dropped(self, reason: str, why: str) -> DeliveryError:
+        """The error to tell of an event that is dropped here."""
+        self._say_dropped(reason, why)
+        return DeliveryError(f"an event was dropped: {why}")
+
+    def _note_gone(
+        self, observer: Observer | None, on_settled: Callable[[bool], None] | None, error: DeliveryError | None
+    ) -> None:
+        if observer is not None and error is not None:
+            self._after.append(partial(observer.report, error))
+        if on_settled is not None:
+            self._after.append(partial(on_settled, False))
 
     # -- waiters ------------------------------------------------------------------------------------------------------
 
@@ -515,7 +516,8 @@ class Delivery:
                 self._say_dropped(REFUSED, f"the service refused it (HTTP status {refusal.status})")
             for entry in entries:
                 if refusal is not None:
-                    self._note_gone(entry, DeliveryError(refusal.message, status=refusal.status))
+                    error = DeliveryError(refusal.message, status=refusal.status)
+                    self._note_gone(entry.observer, entry.on_settled, error)
                 elif entry.on_settled is not None:
                     self._after.append(partial(entry.on_settled, True))
             for session_id in {entry.session_id: None for entry in entries}:
@@ -636,7 +638,8 @@ class Delivery:
         with self._exclusive() as buffer:
             keeper.evicted.extend(entry for entry in due if entry.is_evicted and entry.place is not None)
             for number, session_id in displaced:
-                self._note_lost(SPOOL_FULL, *annex.lose(session_id, number))
+                buffer.count_dropped(SPOOL_FULL)
+                self._note_gone(*annex.lose(session_id, number), self._dropped(SPOOL_FULL, "the spool is full"))
                 self._check_waiters(session_id)
             left, gone = keeper.move(buffer)
             self._drop_for_room(gone)
@@ -682,14 +685,6 @@ class Delivery:
         self._after.extend(partial(callback, False) for callback in callbacks)
         for session_id in session_ids:
             self._check_waiters(session_id)
-
-    def _note_lost(self, reason: str, observer: Observer | None, on_settled: Callable[[bool], None] | None) -> None:
-        self._buffer.count_dropped(reason)
-        self._say_dropped(reason, "the spool is full")
-        if observer is not None:
-            self._after.append(partial(observer.report, DeliveryError("an event was dropped: the spool is full")))
-        if on_settled is not None:
-            self._after.append(partial(on_settled, False))
 
     # -- for the host (a Drainable) -----------------------------------------------------------------------------------
 
