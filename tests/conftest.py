@@ -83,3 +83,12 @@ if pytest_plugins:
         """End what the test left undelivered; its service is gone by then."""
         yield
         leftovers.drop()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """One where nobody listens, and nobody else can meanwhile."""
+    from mlsdk.local.ports import kept  # not at the top: beside another distribution's `mlsdk` there is none
+
+    with kept("127.0.0.1", 0) as held:
+        yield held.getsockname()[1]

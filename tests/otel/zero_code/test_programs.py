@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -164,13 +163,6 @@ print(MindlyticsInstrumentor().is_instrumented_by_opentelemetry)
 sys.exit(7)
 """
 """A program of which nothing depends on us; it says whether other instrumentations were loaded."""
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    with socket.socket() as kept:  # not let go of: it would be given to somebody else, who may listen
-        kept.bind(("127.0.0.1", 0))
-        yield kept.getsockname()[1]
 
 
 def lines_of_ours(err: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from support.live import served
 from mlsdk.doctor import collecting
 from mlsdk.doctor.__main__ import main
 from mlsdk.doctor.collecting import check_settings, gather
-from mlsdk.local import Fault, LocalMindlytics, ports
+from mlsdk.local import Fault, LocalMindlytics
 
 KEY: Final = "the-secret-key"
 Reply = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -85,13 +85,6 @@ def examine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 Examine = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """One where nobody listens, and nobody else can meanwhile."""
-    with ports.kept("127.0.0.1", 0) as held:
-        yield held.getsockname()[1]
 
 
 def complaints(told: str) -> list[str]:
