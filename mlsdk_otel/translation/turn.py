@@ -26,8 +26,8 @@ class Owner:
 
 
 @dataclass(slots=True)
-class Call:
-    """One call of a model.
+class Step:
+    """What a span tells of a turn: a call of a model, or the run of a function.
 
     Attributes:
         span: Trace and span.
@@ -43,6 +43,12 @@ class Call:
     alone: Owner
     start: int
     end: int
+
+
+@dataclass(slots=True)
+class Call(Step):
+    """One call of a model."""
+
     history: History
     answer: Answer
     request_model: str | None
@@ -56,15 +62,9 @@ class Call:
 
 
 @dataclass(slots=True)
-class Run:
-    """A function that ran, as its own span tells it; the rest as in `Call`."""
+class Run(Step):
+    """A function that ran, as its own span tells it."""
 
-    span: tuple[int, int]
-    unit: tuple[int, int] | None
-    owner: Owner | None
-    alone: Owner
-    start: int
-    end: int
     fact: ToolRun
 
 

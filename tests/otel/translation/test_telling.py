@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
+from support import turns
 from support.foreign import in_short
 from support.spans import NOON, check_wire
 
 from mlsdk.events import common
 from mlsdk_otel.translation.facts import Usage
 from mlsdk_otel.translation.functions import Function
-from mlsdk_otel.translation.history import Answer, History
+from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.telling import telling
 from mlsdk_otel.translation.turn import Call, Owner, Turn
 
 OWNER = Owner("s", "c", is_joined=True)
 WHO = common(session_id="s", user_id="u")
-
-
-def a_call(text: str | None = None, **fields: Any) -> Call:
-    given = {
-        "request_model": "m",
-        "response_model": None,
-        "usage": Usage(10, 5),
-        "is_partial": False,
-        "has_failed": False,
-        **fields,
-    }
-    return Call(
-        span=(1, 1),
-        unit=None,
-        owner=OWNER,
-        alone=OWNER,
-        start=NOON,
-        end=NOON,
-        history=History(said=("hi",)),
-        answer=Answer(text),
-        response_id=None,
-        previous_response_id=None,
-        has_content=True,
-        **given,
-    )
+a_call = partial(turns.a_call, owner=OWNER, alone=OWNER, start=NOON, end=NOON, usage=Usage(10, 5))
 
 
 def told(*calls: Call, functions: tuple[Function, ...] = (), with_all: bool = False) -> list[str]:

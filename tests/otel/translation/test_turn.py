@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.turns import ALONE, HI, a_call
 
 from mlsdk_otel.translation import history
 from mlsdk_otel.translation.facts import Usage
 from mlsdk_otel.translation.functions import Function
-from mlsdk_otel.translation.history import Answer, History
+from mlsdk_otel.translation.history import History
 from mlsdk_otel.translation.turn import (
     Call,
     Owner,
@@ -22,34 +23,7 @@ from mlsdk_otel.translation.turn import (
     may_be,
 )
 
-ALONE = Owner("trace", "trace")
 JOINED = Owner("s", "s", is_joined=True)
-HI = History(said=("hi",))
-
-
-def a_call(answer: str | None = None, past: History = HI, **fields: Any) -> Call:
-    given: dict[str, Any] = {
-        "owner": None,
-        "start": 10,
-        "end": 20,
-        "usage": Usage(1, 1),
-        "response_id": None,
-        "previous_response_id": None,
-        "has_failed": False,
-        "has_content": True,
-        **fields,
-    }
-    return Call(
-        span=(1, 1),
-        unit=None,
-        alone=ALONE,
-        history=past,
-        answer=Answer(answer),
-        request_model="m",
-        response_model=None,
-        is_partial=False,
-        **given,
-    )
 
 
 def a_turn(*calls: Call, said: tuple[str, ...] = ("hi",), owner: Owner = ALONE, **fields: Any) -> Turn:
@@ -57,7 +31,7 @@ def a_turn(*calls: Call, said: tuple[str, ...] = ("hi",), owner: Owner = ALONE, 
 
 
 def test_the_last_call_about_the_users_words_answers_unless_it_failed() -> None:
-    hello, guard = a_call("hello"), a_call("safe", History(said=("Is this safe: hi",)))
+    hello, guard = a_call("hello"), a_call("safe", history=History(said=("Is this safe: hi",)))
     assert a_turn(hello, guard).answering is hello
     assert a_turn(hello, a_call("never", has_failed=True)).answer == "hello"
     assert a_turn(a_call(None)).answering is None
@@ -94,26 +68,26 @@ def test_the_user_has_spoken_again_where_the_answer_is_in_the_history() -> None:
     turn = a_turn(a_call("hello", response_id="r"))
     done = history.exchange("hi", "hello")
     after = History(place=history.after(HI.place, done), last=done, said=("bye",))
-    assert goes_beyond(turn, a_call(past=after, start=30))
-    assert not goes_beyond(turn, a_call(past=after, start=15)), "it cannot know an answer that was not there"
-    assert not goes_beyond(turn, a_call(past=replace(after, place=7, last=8), start=30))
-    assert goes_beyond(turn, a_call(past=History(said=("bye",)), start=30, previous_response_id="r"))
-    assert not goes_beyond(a_turn(a_call(None)), a_call(past=after, start=30))
+    assert goes_beyond(turn, a_call(history=after, start=30))
+    assert not goes_beyond(turn, a_call(history=after, start=15)), "it cannot know an answer that was not there"
+    assert not goes_beyond(turn, a_call(history=replace(after, place=7, last=8), start=30))
+    assert goes_beyond(turn, a_call(history=History(said=("bye",)), start=30, previous_response_id="r"))
+    assert not goes_beyond(a_turn(a_call(None)), a_call(history=after, start=30))
 
 
 def test_the_same_words_at_the_same_place_are_another_try_until_they_are_answered() -> None:
     assert is_same_moment(a_turn(a_call(None)), a_call("hello"))
     assert not is_same_moment(a_turn(a_call("hello")), a_call("hello again"))
-    assert not is_same_moment(a_turn(a_call(None)), a_call(past=History(said=("bye",))))
+    assert not is_same_moment(a_turn(a_call(None)), a_call(history=History(said=("bye",))))
     assert not is_same_moment(a_turn(a_call(None)), a_call(previous_response_id="r"))
-    assert is_same_moment(a_turn(), a_call(past=History(), has_content=False)), "only functions have been seen"
+    assert is_same_moment(a_turn(), a_call(history=History(), has_content=False)), "only functions have been seen"
 
 
 def test_a_call_with_another_prompt_and_no_past_is_beside() -> None:
-    guard = a_call("safe", replace(HI, system=5))
+    guard = a_call("safe", history=replace(HI, system=5))
     assert is_beside(a_turn(a_call("hello")), guard)
     assert not is_beside(a_turn(a_call("hello")), a_call("hello again"))
-    assert not is_beside(a_turn(a_call("hello")), a_call("x", History(said=("bye",), system=5)))
+    assert not is_beside(a_turn(a_call("hello")), a_call("x", history=History(said=("bye",), system=5)))
 
 
 def test_what_only_failed_or_shows_nothing_waits_for_nobody() -> None:
